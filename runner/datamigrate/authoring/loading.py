@@ -1,0 +1,221 @@
+"""Reading the scripts of a project: by path, each in isolation."""
+
+import ast
+import inspect
+import re
+import sys
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, Form, FreeForm, UpdateRows
+from datamigrate.authoring.meaning import checksum
+from datamigrate.authoring.reading import A_SCRIPT, first_problem, parse
+from datamigrate.authoring.script import Library, Script
+from datamigrate.words.errors import DatamigrateError, GraphError, Place, ScriptError
+from datamigrate.words.migration import Migration, Options
+
+MAX_BYTES = 1_000_000
+_STAMP = re.compile(r"^[\d_]+")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
+
+
+def load_scripts(directory: Path) -> Library:
+    """All scripts in `directory`, in file order; what cannot be used is among the problems."""
+    scripts: list[Script] = []
+    problems: list[DatamigrateError] = []
+    for file in script_files(directory):
+        try:
+            scripts.append(load_script(file))
+        except ScriptError as error:
+            problems.append(error)
+    duplicates = _duplicate_names(scripts)
+    taken = {name for name, _ in duplicates}
+    return Library(
+        tuple(script for script in scripts if script.name not in taken),
+        (*problems, *(problem for _, problem in duplicates)),
+    )
+
+
+def script_files(directory: Path) -> list[Path]:
+    """The files that are scripts: `*.py`, apart from those that begin with `_` or `.`."""
+    return sorted(f for f in directory.glob("*.py") if f.name[0] not in "_." and not f.is_dir())
+
+
+def load_script(file: Path) -> Script:
+    """The script in `file`. Raises ScriptError with file and line."""
+    source = _read(file)
+    tree = parse(source, str(file))
+    if problem := first_problem(tree, str(file)):
+        raise problem
+    module = _run_module(file, source)
+    form = _form(module, tree, file)
+    return Script(_identity(module, form, tree, file), form, _revert(module, file))
+
+
+def _read(file: Path) -> bytes:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise ScriptError(f"The file is larger than {MAX_BYTES:,} bytes.", "", Place(str(file)))
+        return file.read_bytes()
+    except OSError as error:
+        raise ScriptError(f"The file cannot be read ({error.strerror}).", "", Place(str(file))) from None
+
+
+def _run_module(file: Path, source: bytes) -> ModuleType:
+    name = f"datamigrate_script_{abs(hash(file))}"
+    spec = spec_from_file_location(name, file)
+    assert spec is not None
+    module = module_from_spec(spec)
+    # dataclasses and typing look their module up by name while it is being run
+    sys.modules[name] = module
+    try:
+        exec(compile(source, str(file), "exec"), module.__dict__)
+    except (Exception, SystemExit) as error:
+        raise _at_its_line(error, file) from error
+    finally:
+        del sys.modules[name]
+    return module
+
+
+def _at_its_line(error: BaseException, file: Path) -> ScriptError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+    place = Place(str(file), frames[-1].lineno if frames else None)
+    if isinstance(error, ScriptError):
+        return ScriptError(error.message, error.hint, place)
+    if isinstance(error, ImportError):
+        hint = (
+            "Scripts declare light tables (sa.table) and import nothing from the application, which changes."
+        )
+        return ScriptError(f"{error}.", hint, place)
+    if isinstance(error, SystemExit):
+        return ScriptError("It calls sys.exit().", "", place)
+    return ScriptError(f"{type(error).__name__}: {error}", "", place)
+
+
+def _identity(module: ModuleType, form: Form, tree: ast.Module, file: Path) -> Migration:
+    title = (ast.get_docstring(tree) or "").partition("\n")[0]
+    return Migration(
+        name=_name(module, file),
+        file=file,
+        title=title,
+        requires=_names(module, "requires", file),
+        depends_on=_names(module, "depends_on", file, optional=True),
+        until=_names(module, "until", file, optional=True),
+        tags=form.tags | frozenset(_names(module, "tags", file, optional=True)),
+        kind=form.kind,
+        checksum=checksum(tree),
+        options=form.options,
+    )
+
+
+def _name(module: ModuleType, file: Path) -> str:
+    name = getattr(module, "name", None)
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    suggestion = _STAMP.sub("", file.stem) or "my_migration"
+    if name is None:
+        raise ScriptError("`name` is missing.", f'Add a line: name = "{suggestion}"', Place(str(file)))
+    raise ScriptError(
+        f"`name` is {name!r}; it must be a word of letters, digits, `_`, `.` and `-`, 100 characters at most.",
+        f'For example: name = "{suggestion}"',
+        Place(str(file)),
+    )
+
+
+def _names(module: ModuleType, attribute: str, file: Path, optional: bool = False) -> tuple[str, ...]:
+    value: Any = getattr(module, attribute, () if optional else None)
+    names = (value,) if isinstance(value, str) else value
+    if isinstance(names, Iterable):
+        several = tuple(names)
+        if all(isinstance(n, str) and n for n in several):
+            return several
+    if value is None:
+        raise ScriptError(
+            f"`{attribute}` is missing.",
+            f'Name the Alembic revision it needs: {attribute} = "8a6ada1e0883". None at all is {attribute} = ().',
+            Place(str(file)),
+        )
+    raise ScriptError(f"`{attribute}` is {value!r}, not a name or several.", "", Place(str(file)))
+
+
+def _form(module: ModuleType, tree: ast.Module, file: Path) -> Form:
+    migrate = getattr(module, "migrate", None)
+    if isinstance(migrate, UpdateRows | DeleteRows | ComputeRows | EachBatch):
+        if hasattr(module, "remaining"):
+            raise ScriptError(
+                "`remaining` goes with a free-form migrate only.", "", _line_of("remaining", tree, file)
+            )
+        return migrate
+    if migrate is None:
+        raise _no_migrate(tree, file)
+    return _free_form(migrate, getattr(module, "remaining", None), tree, file)
+
+
+def _free_form(migrate: Any, remaining: Any, tree: ast.Module, file: Path) -> FreeForm:
+    for label, function in (("migrate", migrate), ("remaining", remaining)):
+        if function is None and label == "remaining":
+            continue
+        if not inspect.iscoroutinefunction(function):
+            what = "is not asynchronous" if callable(function) else f"is {type(function).__name__}"
+            raise ScriptError(
+                f"`{label}` {what}.",
+                f"Write `async def {label}(session)`. {A_SCRIPT}",
+                _line_of(label, tree, file),
+            )
+        if len(inspect.signature(function).parameters) != 1:
+            raise ScriptError(
+                f"`{label}` must take one parameter, the session.", "", _line_of(label, tree, file)
+            )
+    return FreeForm(migrate, remaining, Options(), frozenset())
+
+
+def _revert(module: ModuleType, file: Path) -> Form | None:
+    revert = getattr(module, "revert", None)
+    if revert is None or isinstance(revert, UpdateRows | DeleteRows | ComputeRows | EachBatch):
+        return revert
+    if inspect.iscoroutinefunction(revert):
+        return FreeForm(revert, None, Options(), frozenset())
+    raise ScriptError("`revert` has none of the forms that `migrate` can have.", "", Place(str(file)))
+
+
+def _no_migrate(tree: ast.Module, file: Path) -> ScriptError:
+    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    if not functions:
+        return ScriptError(
+            "`migrate` is missing.", "See `datamigrate new --help` for the forms.", Place(str(file))
+        )
+    return ScriptError(
+        f"`migrate` is missing; there is a function {functions[-1].name}.",
+        f"Call it `migrate`. {A_SCRIPT}",
+        Place(str(file), functions[-1].lineno),
+    )
+
+
+def _line_of(name: str, tree: ast.Module, file: Path) -> Place:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
+            return Place(str(file), node.lineno)
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Name) and t.id == name for t in node.targets
+        ):
+            return Place(str(file), node.lineno)
+    return Place(str(file))
+
+
+def _duplicate_names(scripts: Iterable[Script]) -> list[tuple[str, GraphError]]:
+    files: dict[str, list[Path]] = defaultdict(list)
+    for script in scripts:
+        files[script.name].append(script.migration.file)
+    return [
+        (
+            name,
+            GraphError(f"{' and '.join(map(str, same))} are both named {name!r}.", "Rename the newer one."),
+        )
+        for name, same in files.items()
+        if len(same) > 1
+    ]

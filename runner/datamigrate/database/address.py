@@ -1,0 +1,78 @@
+"""Which database: any way of writing its URL, brought to the driver used here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from datamigrate.words.errors import ConfigurationError
+
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+# what psycopg and libpq call it -> what asyncpg calls it
+_ASYNCPG_NAMES = {"sslmode": "ssl", "connect_timeout": "timeout"}
+_ASYNCPG_SETTINGS = frozenset({"application_name", "options", "search_path"})
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database and where its URL was found; `settings` are server settings the URL asked for."""
+
+    url: URL
+    source: str
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def backend(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.url.get_backend_name()
+
+    @property
+    def file(self) -> Path | None:
+        """The database's file, for SQLite."""
+        return Path(self.url.database) if self.backend == "sqlite" and self.url.database else None
+
+    def __str__(self) -> str:
+        """The URL with its password hidden."""
+        return self.url.render_as_string(hide_password=True)
+
+
+def address(text: str | URL, source: str, base: Path) -> Address:
+    """The address for a URL, sync or async; a relative SQLite path is taken from `base`.
+
+    Raises ConfigurationError, which never repeats the URL's password.
+    """
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            f"The database URL from {source} cannot be read.",
+            "It looks like postgresql://user:password@host/name or sqlite:///path/to/file.db.",
+        ) from None
+    backend = url.get_backend_name()
+    if backend == "postgres":
+        backend = "postgresql"
+    if backend not in _DRIVERS:
+        raise ConfigurationError(
+            f"The database URL from {source} names {backend}; supported are PostgreSQL and SQLite."
+        )
+    url = url.set(drivername=_DRIVERS[backend])
+    return _sqlite(url, source, base) if backend == "sqlite" else _postgresql(url, source)
+
+
+def _sqlite(url: URL, source: str, base: Path) -> Address:
+    if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
+        raise ConfigurationError(
+            f"The database URL from {source} names an in-memory SQLite database, which no other process sees.",
+            "Name a file: sqlite:///path/to/file.db.",
+        )
+    if url.database.startswith("file:"):
+        return Address(url, source)
+    return Address(url.set(database=str((base / url.database).absolute())), source)
+
+
+def _postgresql(url: URL, source: str) -> Address:
+    query = {_ASYNCPG_NAMES.get(name, name): value for name, value in url.query.items()}
+    settings = tuple((name, str(query.pop(name))) for name in sorted(_ASYNCPG_SETTINGS & set(query)))
+    return Address(url.set(query=query), source, settings)

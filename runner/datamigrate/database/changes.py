@@ -1,0 +1,44 @@
+"""The statements that do a batch's work: each a function of the form and the slice of the key space."""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from datamigrate.authoring.forms import ComputeRows, DeleteRows, RowsForm, UpdateRows
+from datamigrate.database.keyset import Keyset, within
+from datamigrate.words.migration import Bounds
+
+
+def rows_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
+    """The batch's rows: in its slice, and pending still."""
+    return sa.and_(within(keyset, bounds), form.pending)
+
+
+def update(form: UpdateRows, keyset: Keyset, bounds: Bounds) -> sa.Update:
+    """Set the values on the batch's rows."""
+    return sa.update(form.table).where(rows_of(form, keyset, bounds)).values(dict(form.values))
+
+
+def delete(form: DeleteRows, keyset: Keyset, bounds: Bounds) -> sa.Delete:
+    """Delete the batch's rows."""
+    return sa.delete(form.table).where(rows_of(form, keyset, bounds))
+
+
+def count(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
+    """How many rows the batch has."""
+    return sa.select(sa.func.count()).select_from(form.table).where(rows_of(form, keyset, bounds))
+
+
+def read(
+    form: ComputeRows, keyset: Keyset, bounds: Bounds, version: list[sa.ColumnElement[Any]]
+) -> sa.Select[Any]:
+    """The batch's rows in key order: the key, the row's version, then the columns that the script reads."""
+    return (
+        sa.select(
+            *(c.label(f"key_{i}") for i, c in enumerate(keyset.columns)),
+            *(v.label(f"version_{i}") for i, v in enumerate(version)),
+            *(c.label(f"read_{i}") for i, c in enumerate(form.reads)),
+        )
+        .where(rows_of(form, keyset, bounds))
+        .order_by(*keyset.columns)
+    )

@@ -1,0 +1,114 @@
+"""A database to look at and to write to, one transaction at a time."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from datamigrate.database.address import Address
+from datamigrate.database.dialects import Dialect, dialect_for
+from datamigrate.database.dialects.base import Timeouts
+from datamigrate.database.dialects.sqlite import WRITES
+from datamigrate.database.faults import Fault
+from datamigrate.database.guard import watch
+from datamigrate.words.errors import DatabaseUnavailable
+
+PATIENT = Timeouts(lock=None, statement=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Database:
+    """An engine and its dialect. Close it when done."""
+
+    address: Address
+    dialect: Dialect
+    engine: AsyncEngine
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is rolled back at its end. Raises DatabaseUnavailable."""
+        async with self._connected() as connection:
+            try:
+                await connection.begin()
+                yield connection
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await connection.rollback()
+
+    @asynccontextmanager
+    async def writing(
+        self, timeouts: Timeouts = PATIENT, durable: bool = True
+    ) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at its end, or rolled back on any error.
+
+        A cancelled one interrupts its statement; the commit itself cannot be cancelled half-way.
+        """
+        async with self._connected() as plain:
+            connection = await plain.execution_options(**{WRITES: True})
+            try:
+                await connection.begin()
+                await self.dialect.begin_batch(connection, timeouts, durable)
+                yield connection
+                with anyio.CancelScope(shield=True):
+                    await connection.commit()
+            except BaseException as error:
+                with anyio.CancelScope(shield=True):
+                    if isinstance(error, anyio.get_cancelled_exc_class()):
+                        await self.dialect.interrupt(connection)
+                    await connection.rollback()
+                raise
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        with anyio.CancelScope(shield=True):
+            await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            connection = await self.engine.connect()
+        except Exception as error:
+            # drivers raise what they like here, wrapped or not; all of it means "not connected"
+            raise _unavailable(self.address, error) from error
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+
+
+def open_database(address: Address, read_only: bool) -> Database:
+    """The database at this address; nothing is connected yet. A missing SQLite file is an error at once."""
+    if address.file is not None and not str(address.file).startswith("file:") and not address.file.exists():
+        raise DatabaseUnavailable(
+            f"There is no SQLite database at {address.file} (from {address.source}).",
+            "Create it with `alembic upgrade head`, or mend the URL.",
+        )
+    dialect = dialect_for(address.backend)
+    engine = dialect.engine(address, read_only)
+    watch(engine.sync_engine)
+    return Database(address, dialect, engine)
+
+
+def fault_of(database: Database, error: BaseException) -> Fault:
+    """What an error means for the batch that met it."""
+    if isinstance(error, DatabaseUnavailable):
+        return Fault.LOST
+    return database.dialect.fault(error)
+
+
+def _unavailable(address: Address, error: Exception) -> DatabaseUnavailable:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    said = str(cause).strip().partition("\n")[0] or type(cause).__name__
+    if isinstance(cause, sqlite3.Error):
+        return DatabaseUnavailable(
+            f"{address} cannot be opened: {said}.", "Mend the path or its permissions."
+        )
+    return DatabaseUnavailable(
+        f"{address} (from {address.source}) does not let us in: {said}.",
+        "Start the database or mend the URL; `-v` shows the whole error.",
+    )

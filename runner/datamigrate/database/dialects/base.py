@@ -1,0 +1,78 @@
+"""What the runner asks of a database beyond SQLAlchemy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from datamigrate.database.address import Address
+from datamigrate.database.faults import Fault
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long a transaction may wait for a lock and a statement may run, in seconds; None is for ever."""
+
+    lock: float | None = 5.0
+    statement: float | None = 30.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number of rows, and who says so."""
+
+    rows: int
+    source: str
+
+
+class Dialect(Protocol):
+    """One database. Stateless; everything it needs is passed in."""
+
+    name: str
+
+    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+        """An engine whose transactions, timeouts and statements behave as the runner expects."""
+
+    async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
+        """Set this transaction's timeouts; without `durable` its commit need not wait for the disk."""
+
+    async def interrupt(self, connection: AsyncConnection) -> None:
+        """Stop the statement that is running on this connection, from another task."""
+
+    def fault(self, error: BaseException) -> Fault:
+        """What this error means for the batch that met it."""
+
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
+        """How many rows a query would give, without a long count."""
+
+    async def unsafe_collation(
+        self, connection: AsyncConnection, table: sa.TableClause, column: str
+    ) -> str | None:
+        """The collation of a column under which order and equality disagree, or None."""
+
+    def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
+        """Columns to read with a row, by which `write_rows` sees that it has changed since."""
+
+    async def write_rows(self, connection: AsyncConnection, write: "RowsToWrite") -> int:
+        """Write computed values to the rows that are still as they were read; how many those were."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowsToWrite:
+    """Computed values on their way to the table.
+
+    `rows` holds one tuple per row: the key's values, then the row's version, then the values of the
+    columns `names`. `within` repeats the batch's key range and the pending predicate, without which the
+    planner may choose to walk the whole table.
+    """
+
+    table: sa.TableClause
+    key: tuple[sa.ColumnElement[Any], ...]
+    key_types: tuple[sa.types.TypeEngine[Any], ...]
+    version: tuple[sa.ColumnElement[Any], ...]
+    names: tuple[str, ...]
+    types: tuple[sa.types.TypeEngine[Any], ...]
+    within: sa.ColumnElement[bool]
+    rows: Sequence[tuple[Any, ...]]

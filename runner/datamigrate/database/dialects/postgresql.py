@@ -1,0 +1,198 @@
+"""PostgreSQL through asyncpg."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from datamigrate.database.address import Address
+from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
+from datamigrate.database.faults import Fault
+
+CONNECT_TIMEOUT = 10.0
+COUNT_TIMEOUT = 2.0
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
+_LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
+_CANCELED = "57014"
+
+
+class PostgreSQL:
+    """Every setting is transaction-local and no statement is named, so that a pooler in transaction mode
+    may hand each transaction another server connection."""
+
+    name = "postgresql"
+
+    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+        """Connections without named prepared statements; `read_only` ones cannot write."""
+        engine = create_async_engine(
+            address.url,
+            pool_size=5,
+            max_overflow=0,
+            connect_args={
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+                "prepared_statement_name_func": str,
+                "timeout": CONNECT_TIMEOUT,
+                "server_settings": {"application_name": "datamigrate"} | dict(address.settings),
+            }
+            | (
+                {"timeout": float(str(address.url.query["timeout"]))}
+                if "timeout" in address.url.query
+                else {}
+            ),
+        )
+        return engine.execution_options(postgresql_readonly=True) if read_only else engine
+
+    async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
+        """One statement sets them all, until the transaction's end only."""
+        await connection.execute(batch_settings(timeouts, durable))
+
+    async def interrupt(self, connection: AsyncConnection) -> None:
+        """Nothing to do: a cancelled await makes asyncpg cancel the statement on the server."""
+
+    def fault(self, error: BaseException) -> Fault:
+        """Told by SQLSTATE, and by the driver's own word that the connection is gone."""
+        if isinstance(error, OSError | TimeoutError | PoolTimeout):
+            return Fault.LOST
+        if not isinstance(error, DBAPIError):
+            return Fault.LASTING
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if error.connection_invalidated or state in _LOST or state.startswith("08"):
+            return Fault.LOST
+        if state == _CANCELED:
+            return Fault.TIMEOUT
+        return Fault.PASSING if state in _PASSING else Fault.LASTING
+
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
+        """A count when that is quick; else what the planner thinks."""
+        try:
+            async with connection.begin_nested():
+                await connection.execute(local_setting("statement_timeout", COUNT_TIMEOUT))
+                count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
+                return Estimate(int(count or 0), "counted")
+        except DBAPIError as error:
+            if self.fault(error) is not Fault.TIMEOUT:
+                raise
+        return Estimate(await self._planned_rows(connection, query), "the planner's estimate")
+
+    async def unsafe_collation(
+        self, connection: AsyncConnection, table: sa.TableClause, column: str
+    ) -> str | None:
+        """A collation that calls different texts equal."""
+        name: str | None = await connection.scalar(
+            sa.text(
+                "SELECT c.collname FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation "
+                "WHERE a.attrelid = CAST(CAST(:relation AS text) AS regclass) AND a.attname = :column "
+                "AND NOT c.collisdeterministic"
+            ),
+            {"relation": _quoted(table), "column": column},
+        )
+        return name
+
+    def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
+        """`xmin`, which changes with every update."""
+        return [sa.cast(sa.literal_column(f"{_quoted(table)}.xmin"), sa.Text)]
+
+    async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
+        """One UPDATE from arrays; one statement per row where a column is itself an array."""
+        if any(isinstance(kind, sa.ARRAY) for kind in write.types):
+            return await _write_one_by_one(connection, write)
+        result = await connection.execute(update_from_arrays(write))
+        return int(result.rowcount)
+
+    async def _planned_rows(self, connection: AsyncConnection, query: sa.Select[Any]) -> int:
+        compiled = query.compile(
+            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+            compile_kwargs={"literal_binds": True},
+        )
+        plan = await connection.scalar(sa.text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", "\\:")))
+        parsed = json.loads(plan) if isinstance(plan, str) else plan
+        return int(parsed[0]["Plan"]["Plan Rows"])
+
+
+def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
+    """One SELECT that sets the transaction's timeouts and, unless `durable`, its quick commit."""
+    settings = {
+        "lock_timeout": _milliseconds(timeouts.lock),
+        "statement_timeout": _milliseconds(timeouts.statement),
+        "jit": "off",
+    }
+    if not durable:
+        settings["synchronous_commit"] = "off"
+    return sa.select(*(_set_local(name, value) for name, value in settings.items()))
+
+
+def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:
+    """A SELECT that sets one timeout until the end of the (sub)transaction."""
+    return sa.select(_set_local(name, _milliseconds(seconds)))
+
+
+def update_from_arrays(write: RowsToWrite) -> sa.Update:
+    """`UPDATE … FROM unnest(arrays)`: one array for each key column, the version and each written column."""
+    arrays = list(zip(*write.rows, strict=True))
+    types = [*write.key_types, *(v.type for v in write.version), *write.types]
+    names = [f"c{i}" for i in range(len(types))]
+    values = (
+        sa.func.unnest(
+            *(
+                sa.bindparam(f"a{i}", list(array), type_=postgresql.ARRAY(kind))
+                for i, (array, kind) in enumerate(zip(arrays, types, strict=True))
+            )
+        )
+        .table_valued(
+            *(sa.column(name, kind) for name, kind in zip(names, types, strict=True)), name="computed"
+        )
+        .render_derived()
+    )
+    same = [*write.key, *write.version]
+    given = [values.c[name] for name in names]
+    return (
+        sa.update(write.table)
+        .where(*(mine == theirs for mine, theirs in zip(same, given, strict=False)), write.within)
+        .values(dict(zip(write.names, given[len(same) :], strict=True)))
+    )
+
+
+async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> int:
+    same = [*write.key, *write.version]
+    kinds = [*write.key_types, *(v.type for v in write.version)]
+    statement = (
+        sa.update(write.table)
+        .where(
+            *(
+                mine == sa.bindparam(f"c{i}", type_=kind)
+                for i, (mine, kind) in enumerate(zip(same, kinds, strict=True))
+            ),
+            write.within,
+        )
+        .values(
+            {
+                name: sa.bindparam(f"c{len(same) + i}", type_=kind)
+                for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
+            }
+        )
+    )
+    changed = 0
+    for row in write.rows:
+        changed += (await connection.execute(statement, {f"c{i}": v for i, v in enumerate(row)})).rowcount
+    return changed
+
+
+def _set_local(name: str, value: str) -> sa.ColumnElement[Any]:
+    return sa.func.set_config(name, value, True).label(name)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "0" if seconds is None else f"{max(1, round(seconds * 1000))}ms"
+
+
+def _quoted(table: sa.TableClause) -> str:
+    preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # untyped there
+    return str(preparer.format_table(table))

@@ -1,0 +1,127 @@
+"""SQLite through aiosqlite."""
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from datamigrate.database.address import Address
+from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
+from datamigrate.database.faults import Fault
+
+WRITES = "datamigrate_writes"
+"""Execution option of a connection whose transactions take the write lock at once."""
+
+BUSY_TIMEOUT = 5.0
+
+_PRIMARY_CODE = 0xFF
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+
+class SQLite:
+    """One writer at a time: a batch takes the write lock when it begins, and everyone else waits."""
+
+    name = "sqlite"
+
+    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+        """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
+        url = address.url
+        if read_only and not str(url.database).startswith("file:"):
+            url = url.set(database=f"file:{_escaped(str(url.database))}")
+            url = url.update_query_dict({"mode": "ro", "uri": "true"})
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+        event.listen(engine.sync_engine, "connect", _take_over_transactions)
+        event.listen(engine.sync_engine, "begin", _begin)
+        return engine
+
+    async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
+        """Nothing more to set: the only lock there is was taken when the transaction began."""
+
+    async def interrupt(self, connection: AsyncConnection) -> None:
+        """Abort the statement that runs in aiosqlite's thread."""
+        raw = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        if driver is not None:
+            await driver.interrupt()
+
+    def fault(self, error: BaseException) -> Fault:
+        """A lock held by somebody else passes; anything else stays."""
+        if not isinstance(error, DBAPIError):
+            return Fault.LASTING
+        code = getattr(error.orig, "sqlite_errorcode", None)
+        if code is not None and code & _PRIMARY_CODE in _PASSING:
+            return Fault.PASSING
+        return Fault.LASTING
+
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
+        """A count: SQLite keeps no statistics on how many rows a predicate selects."""
+        count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
+        return Estimate(int(count or 0), "counted")
+
+    async def unsafe_collation(
+        self, connection: AsyncConnection, table: sa.TableClause, column: str
+    ) -> str | None:
+        """A declared collation such as NOCASE, under which a unique index may hold rows that the walk skips."""
+        declared = await connection.scalar(
+            sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(:name)"),
+            {"name": table.name},
+        )
+        pattern = rf'[(,\s]["`\[]?{re.escape(column)}["`\]]?\s[^,]*?\bCOLLATE\s+["`\[]?(\w+)'
+        found = re.search(pattern, declared or "", re.IGNORECASE)
+        return found[1] if found and found[1].upper() != "BINARY" else None
+
+    def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
+        """The values read, as they are stored: SQLite gives rows no version of their own."""
+        return [sa.type_coerce(column, sa.types.NullType()) for column in reads]
+
+    async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
+        """One prepared UPDATE, executed for every row in one call to the driver's thread."""
+        names = [f"c{i}" for i in range(len(write.rows[0]))]
+        rows = [dict(zip(names, row, strict=True)) for row in write.rows]
+        result = await connection.execute(update_by_key(write), rows)
+        return int(result.rowcount)
+
+
+def update_by_key(write: RowsToWrite) -> sa.Update:
+    """`UPDATE … WHERE key = ? AND` what was read is still there, with parameters c0, c1, …"""
+    key, version = len(write.key), len(write.version)
+    return (
+        sa.update(write.table)
+        .where(
+            *(k == sa.bindparam(f"c{i}", type_=sa.types.NullType()) for i, k in enumerate(write.key)),
+            *(
+                v.is_not_distinct_from(sa.bindparam(f"c{key + i}", type_=sa.types.NullType()))
+                for i, v in enumerate(write.version)
+            ),
+            write.within,
+        )
+        .values(
+            {
+                name: sa.bindparam(f"c{key + version + i}", type_=kind)
+                for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
+            }
+        )
+    )
+
+
+def _take_over_transactions(connection: Any, _record: Any) -> None:
+    # Python's sqlite3 begins transactions by itself, and not before DDL or SELECT
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _escaped(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

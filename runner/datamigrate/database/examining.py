@@ -1,0 +1,149 @@
+"""Before the first batch: is the table what the script thinks it is, and can its key be walked?"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import visitors
+
+from datamigrate.authoring.forms import ComputeRows, RowsForm, UpdateRows
+from datamigrate.database.dialects import Dialect
+from datamigrate.database.keyset import Keyset, null_keys
+from datamigrate.words.errors import KeyUnfit, SchemaError
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """What the database says of a table."""
+
+    columns: dict[str, ReflectedColumn]
+    primary_key: tuple[str, ...]
+    unique: tuple[frozenset[str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """The keyset to walk, and the types to write with: the script's own, or the database's where the
+    script declares none."""
+
+    keyset: Keyset
+    written_types: tuple[sa.types.TypeEngine[Any], ...]
+
+
+async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form: RowsForm) -> Examined:
+    """What the runner needs to know of the table.
+
+    Raises SchemaError for a table or column that is not there, KeyUnfit for a key under which rows
+    could be met twice or never.
+    """
+    facts = await connection.run_sync(_read_facts, form.table, name)
+    _check_columns(name, form, facts)
+    keyset = _keyset(name, form, facts)
+    _refuse_key_writes(name, form, keyset)
+    _check_unique(name, keyset, facts)
+    await _check_nulls(connection, name, keyset, facts)
+    for column in keyset.names:
+        if collation := await dialect.unsafe_collation(connection, form.table, column):
+            raise KeyUnfit(
+                f"{name}: {form.table.name}.{column} has the collation {collation}, "
+                "under which different values count as equal: rows could be skipped.",
+                "Walk by another unique key.",
+            )
+    return Examined(keyset, tuple(_type_to_write(form, facts, column) for column in form.written))
+
+
+def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
+    declared = form.table.c[column].type
+    return facts.columns[column]["type"] if isinstance(declared, sa.types.NullType) else declared
+
+
+def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:
+    inspector = sa.inspect(connection)
+    try:
+        columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
+    except NoSuchTableError:
+        raise SchemaError(
+            f"{name}: there is no table {table.fullname} in this database.",
+            "Compare the script's sa.table(...) with the schema; is `requires` the right revision?",
+        ) from None
+    primary = tuple(inspector.get_pk_constraint(table.name, schema=table.schema)["constrained_columns"])
+    constraints = [
+        frozenset(u["column_names"])
+        for u in inspector.get_unique_constraints(table.name, schema=table.schema)
+    ]
+    indexes = [
+        frozenset(c for c in i["column_names"] if c)
+        for i in inspector.get_indexes(table.name, schema=table.schema)
+        if i["unique"] and None not in i["column_names"] and not _is_partial(i)
+    ]
+    return TableFacts(columns, primary, (frozenset(primary), *constraints, *indexes))
+
+
+def _is_partial(index: Any) -> bool:
+    return any(option.endswith("_where") for option in index.get("dialect_options", {}))
+
+
+def _keyset(name: str, form: RowsForm, facts: TableFacts) -> Keyset:
+    names = tuple(column.name for column in form.key) if form.key else facts.primary_key
+    if not names:
+        raise KeyUnfit(
+            f"{name}: {form.table.name} has no primary key.",
+            "Name a unique key in the script: key=table.c.column.",
+        )
+    return Keyset(form.table, names, tuple(facts.columns[n]["type"] for n in names))
+
+
+def _check_columns(name: str, form: RowsForm, facts: TableFacts) -> None:
+    for column in _columns_used(form):
+        if column not in facts.columns:
+            close = get_close_matches(column, facts.columns, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"It has: {', '.join(facts.columns)}."
+            raise SchemaError(f"{name}: {form.table.name} has no column {column}.", hint)
+
+
+def _columns_used(form: RowsForm) -> list[str]:
+    expressions: list[Any] = [form.pending, *(form.key or ())]
+    if isinstance(form, UpdateRows):
+        expressions += [*form.values.keys(), *form.values.values()]
+    if isinstance(form, ComputeRows):
+        expressions += [*form.reads, *form.writes]
+    return sorted({name for e in expressions for name in _columns_of(form.table, e)})
+
+
+def _columns_of(table: sa.TableClause, expression: Any) -> Iterable[str]:
+    if not isinstance(expression, sa.ClauseElement):
+        return
+    for element in visitors.iterate(expression):
+        if isinstance(element, sa.ColumnClause) and element.table is table:
+            yield element.name
+
+
+def _refuse_key_writes(name: str, form: RowsForm, keyset: Keyset) -> None:
+    if both := sorted(set(form.written) & set(keyset.names)):
+        raise KeyUnfit(
+            f"{name}: it writes its own key, {keyset.table.name}.{both[0]}: the walk would meet rows twice or never.",
+            "Walk by another unique key, or copy the rows with each_batch.",
+        )
+
+
+def _check_unique(name: str, keyset: Keyset, facts: TableFacts) -> None:
+    if not any(columns and columns <= set(keyset.names) for columns in facts.unique):
+        raise KeyUnfit(
+            f"{name}: nothing makes {keyset.label} unique.",
+            "Walk by the primary key (leave `key` out), or add a unique index in an Alembic revision.",
+        )
+
+
+async def _check_nulls(connection: AsyncConnection, name: str, keyset: Keyset, facts: TableFacts) -> None:
+    nullable = any(facts.columns[n]["nullable"] for n in keyset.names)
+    if nullable and await connection.scalar(null_keys(keyset)):
+        raise KeyUnfit(
+            f"{name}: {keyset.label} is NULL in some rows, which no key range would contain.",
+            "Walk by a key that is never NULL, e.g. the primary key (leave `key` out).",
+        )

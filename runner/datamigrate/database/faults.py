@@ -1,0 +1,16 @@
+"""What an error from the database means for the batch that met it."""
+
+from enum import Enum
+
+
+class Fault(Enum):
+    """Whether trying again can help, and how."""
+
+    PASSING = "try again"
+    """A deadlock, a serialization failure, a lock that was not to be had in time."""
+    LOST = "connect again, look, then try again"
+    """The connection is gone, and with it the answer to a commit that may have been under way."""
+    TIMEOUT = "try again with less"
+    """The database cut the statement off for taking too long."""
+    LASTING = "trying again cannot help"
+    """A constraint, a type, a missing column: the script or the data must change."""

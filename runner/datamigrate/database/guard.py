@@ -1,0 +1,92 @@
+"""What a script may not do on its connection: change the schema, or end the transaction.
+
+The transaction is the runner's. A script that committed it would part the work from its checkpoint, and
+one that changed the schema would do behind Alembic's back what belongs in a revision.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.words.errors import BatchFailed
+
+_ACTIVE = "datamigrate_script"
+_NOISE = re.compile(r"\s+|--[^\n]*\n?|/\*.*?\*/", re.DOTALL)
+_DDL = re.compile(
+    r"(CREATE|ALTER|DROP|TRUNCATE|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|ATTACH|DETACH)\b"
+    r"(?!\s+(GLOBAL\s+|LOCAL\s+)?TEMP(ORARY)?\b)",
+    re.IGNORECASE,
+)
+_ENDING = re.compile(
+    r"(COMMIT|END|ABORT|BEGIN|START|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I | re.S
+)
+
+
+@asynccontextmanager
+async def script_at_work(connection: AsyncConnection) -> AsyncIterator[None]:
+    """While the script's own code runs on this connection, hold it to the rules.
+
+    Raises BatchFailed when it has rolled the runner's transaction back behind our back.
+    """
+    info = connection.sync_connection.info if connection.sync_connection else {}
+    transaction = connection.get_transaction()
+    info[_ACTIVE] = True
+    try:
+        yield
+    finally:
+        info.pop(_ACTIVE, None)
+    if transaction is not None and not transaction.is_active:
+        raise BatchFailed(
+            "The script rolls the runner's transaction back.",
+            "Raise an error to give a batch up, or use session.begin_nested() for a part of it.",
+        )
+
+
+def watch(engine: Engine) -> None:
+    """Make the rules known to every connection of this engine."""
+    event.listen(engine, "before_cursor_execute", _before_statement)
+    event.listen(engine, "commit", _before_commit)
+
+
+def forbidden(statement: str) -> str | None:
+    """Why a script may not issue this statement, or None when it may."""
+    text = _without_noise(statement)
+    if found := _DDL.match(text):
+        return f"The script changes the schema ({found[0].upper()} ...)."
+    if found := _ENDING.match(text):
+        return f"The script ends the runner's transaction ({found[0].upper()})."
+    return None
+
+
+def _before_statement(
+    connection: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+) -> None:
+    if connection.info.get(_ACTIVE) and (why := forbidden(statement)):
+        raise BatchFailed(why, _instead(why))
+
+
+def _before_commit(connection: Connection) -> None:
+    if connection.info.get(_ACTIVE):
+        raise BatchFailed("The script commits on its own.", _instead("commit"))
+
+
+def _instead(why: str) -> str:
+    if "schema" in why:
+        return (
+            'Schema changes belong in an Alembic revision: `alembic revision -m "..."`. Nothing was changed.'
+        )
+    return (
+        "Take the commit out: the runner commits the work together with its checkpoint. Nothing was changed."
+    )
+
+
+def _without_noise(statement: str) -> str:
+    position = 0
+    while found := _NOISE.match(statement, position):
+        position = found.end()
+    return statement[position:]

@@ -1,0 +1,93 @@
+"""Walking a table by its key: the statements that find where a batch begins and ends.
+
+A batch is a slice of the key space, found by key and never by OFFSET from the table's beginning, so that
+the last batch costs what the first one does. Key values go in and out as the driver gives them, without
+SQLAlchemy's types in between: a cursor must come back exactly as it was stored.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from datamigrate.words.migration import Bounds, Key, KeyValue
+
+
+@dataclass(frozen=True, eq=False)
+class Keyset:
+    """A table and the columns it is walked by; `types` are the database's own."""
+
+    table: sa.TableClause
+    names: tuple[str, ...]
+    types: tuple[sa.types.TypeEngine[Any], ...]
+
+    @property
+    def columns(self) -> tuple[sa.ColumnElement[Any], ...]:
+        """The key's columns, with values as the driver gives them."""
+        return tuple(sa.type_coerce(self._column(name), sa.types.NullType()) for name in self.names)
+
+    @property
+    def label(self) -> str:
+        """The key for a person: `users.id` or `orders.(tenant_id, id)`."""
+        inside = self.names[0] if len(self.names) == 1 else f"({', '.join(self.names)})"
+        return f"{self.table.name}.{inside}"
+
+    def _column(self, name: str) -> sa.ColumnElement[Any]:
+        # a light table need not declare its key when that is the primary key
+        if name in self.table.c:
+            return self.table.c[name]
+        return sa.column(name, _selectable=self.table)
+
+
+def after(keyset: Keyset, lower: Key) -> sa.ColumnElement[bool]:
+    """Rows behind this key."""
+    return _row(keyset) > _given(lower)
+
+
+def upto(keyset: Keyset, upper: Key) -> sa.ColumnElement[bool]:
+    """Rows up to and with this key."""
+    return _row(keyset) <= _given(upper)
+
+
+def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
+    """Rows of this slice of the key space."""
+    last = upto(keyset, bounds.upper)
+    return last if bounds.lower is None else sa.and_(after(keyset, bounds.lower), last)
+
+
+def last_key(keyset: Keyset) -> sa.Select[Any]:
+    """The largest key of the table."""
+    return sa.select(*keyset.columns).order_by(*(c.desc() for c in keyset.columns)).limit(1)
+
+
+def nth_key(
+    keyset: Keyset, bounds: Bounds, n: int, pending: sa.ColumnElement[bool] | None = None
+) -> sa.Select[Any]:
+    """The n-th key (from 1) of the slice, counting only pending rows when a predicate is given."""
+    inside = [within(keyset, bounds)] + ([] if pending is None else [pending])
+    return sa.select(*keyset.columns).where(*inside).order_by(*keyset.columns).limit(1).offset(n - 1)
+
+
+def pending_keys(
+    keyset: Keyset, pending: sa.ColumnElement[bool], bounds: Bounds | None = None, limit: int | None = None
+) -> sa.Select[Any]:
+    """Keys of pending rows, in no order: the whole table's, or a slice's."""
+    inside = [pending] + ([] if bounds is None else [within(keyset, bounds)])
+    return sa.select(*keyset.columns).where(*inside).limit(limit)
+
+
+def null_keys(keyset: Keyset) -> sa.Select[Any]:
+    """One row if any row has a NULL in its key."""
+    return sa.select(sa.literal(1)).where(sa.or_(*(c.is_(None) for c in keyset.columns))).limit(1)
+
+
+def _row(keyset: Keyset) -> sa.ColumnElement[Any]:
+    return keyset.columns[0] if len(keyset.names) == 1 else sa.tuple_(*keyset.columns)
+
+
+def _given(key: Key) -> sa.ColumnElement[Any]:
+    return _parameter(key[0]) if len(key) == 1 else sa.tuple_(*(_parameter(value) for value in key))
+
+
+def _parameter(value: KeyValue) -> sa.ColumnElement[Any]:
+    return sa.bindparam(None, value, type_=sa.types.NullType(), unique=True)

@@ -1,0 +1,116 @@
+"""What the ledger tells: plain data, read in one go."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from datamigrate.thought.lifecycle import State
+from datamigrate.thought.planner import Record
+from datamigrate.words.claim import Tally
+
+
+@dataclass(frozen=True)
+class RangeRecord:
+    """One range of a migration; `cursor` and `upper` as tagged JSON; `fresh` when its owner is heard of."""
+
+    migration: str
+    number: int
+    cursor: str | None
+    upper: str | None
+    exhausted: bool
+    sweep: int
+    tally: Tally
+    size: int
+    seconds: float
+    owner: str | None
+    heartbeat: datetime | None
+
+
+@dataclass(frozen=True)
+class MigrationRecord:
+    """One migration, with its ranges."""
+
+    name: str
+    state: State
+    checksum: str
+    requires: tuple[str, ...]
+    file: str
+    estimate: int | None
+    estimate_source: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    reason: str | None
+    ranges: tuple[RangeRecord, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows changed, over all ranges."""
+        return sum(r.tally.rows for r in self.ranges)
+
+    @property
+    def left_alone(self) -> int:
+        """Rows that the script chose to leave alone, over all ranges."""
+        return sum(r.tally.left_alone for r in self.ranges)
+
+    @property
+    def rate(self) -> float | None:
+        """Rows a second while batches were running, or None before the first."""
+        seconds = sum(r.seconds for r in self.ranges)
+        return self.rows / seconds if seconds else None
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """Who holds a claim on it."""
+        return tuple(r.owner for r in self.ranges if r.owner)
+
+    def for_planning(self) -> Record:
+        """What the planner needs of it."""
+        return Record(self.state, self.checksum, self.rows)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One call of `datamigrate run`; no outcome means that it is going on, or was killed."""
+
+    id: int
+    owner: str
+    version: str
+    arguments: str
+    started_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    exit: int | None
+
+
+@dataclass(frozen=True)
+class TransitionRecord:
+    """One move of a migration from a state to another."""
+
+    migration: str
+    before: str
+    after: str
+    cause: str
+    reason: str | None
+    owner: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class LedgerView:
+    """The whole ledger at one moment; empty where there is none yet."""
+
+    migrations: dict[str, MigrationRecord] = field(default_factory=dict)
+    exists: bool = False
+
+    def for_planning(self) -> dict[str, Record]:
+        """What the planner needs of it."""
+        return {name: record.for_planning() for name, record in self.migrations.items()}
+
+
+def as_facts(record: Any) -> dict[str, Any]:
+    """A record as plain data for JSON, with times in ISO 8601."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in vars(record).items()
+        if name != "ranges"
+    }

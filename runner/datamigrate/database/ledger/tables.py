@@ -1,0 +1,99 @@
+"""The ledger's tables, version 1."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import sqlalchemy as sa
+
+from datamigrate.database.ledger.clock import Instant, now
+
+VERSION = 1
+PREFIX = "datamigrate_"
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The ledger in one schema (None: the connection's default)."""
+
+    metadata: sa.MetaData
+    ledger: sa.Table
+    migration: sa.Table
+    range: sa.Table
+    run: sa.Table
+    transition: sa.Table
+
+
+@cache
+def ledger_tables(schema: str | None = None) -> Tables:
+    """The tables, not yet created."""
+    metadata = sa.MetaData(schema=schema)
+    serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+    ledger = sa.Table(
+        f"{PREFIX}ledger",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False, comment="always 1"),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("program", sa.Text, nullable=False, comment="the datamigrate that made this version"),
+        sa.Column("upgraded_at", Instant, nullable=False),
+    )
+    migration = sa.Table(
+        f"{PREFIX}migration",
+        metadata,
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("checksum", sa.Text, nullable=False),
+        sa.Column("requires", sa.Text, nullable=False, comment="Alembic revisions, separated by blanks"),
+        sa.Column("file", sa.Text, nullable=False),
+        sa.Column("estimate", sa.BigInteger, comment="rows thought to be pending at the start"),
+        sa.Column("estimate_source", sa.Text),
+        sa.Column("enrolled_at", Instant, nullable=False, server_default=now()),
+        sa.Column("started_at", Instant),
+        sa.Column("finished_at", Instant),
+        sa.Column("reason", sa.Text, comment="why it is in its state: the error, the signal, the person"),
+    )
+    ranges = sa.Table(
+        f"{PREFIX}range",
+        metadata,
+        sa.Column(
+            "migration", sa.Text, sa.ForeignKey(migration.c.name, ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("cursor", sa.Text, comment="the last key done, as tagged JSON"),
+        sa.Column("upper", sa.Text, comment="the last key of this walk"),
+        sa.Column("exhausted", sa.Boolean, nullable=False, default=False),
+        sa.Column("sweep", sa.Integer, nullable=False, default=0),
+        sa.Column("rows", sa.BigInteger, nullable=False, default=0),
+        sa.Column("left_alone", sa.BigInteger, nullable=False, default=0),
+        sa.Column("batches", sa.BigInteger, nullable=False, default=0),
+        sa.Column("size", sa.Integer, nullable=False, default=0, comment="rows in the next batch"),
+        sa.Column("span", sa.Integer, nullable=False, default=0, comment="keys looked at in the next batch"),
+        sa.Column("seconds", sa.Float, nullable=False, default=0.0, comment="time spent in batches"),
+        sa.Column("owner", sa.Text),
+        sa.Column("generation", sa.BigInteger, nullable=False, default=0),
+        sa.Column("heartbeat", Instant),
+    )
+    run = sa.Table(
+        f"{PREFIX}run",
+        metadata,
+        sa.Column("id", serial, primary_key=True),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("version", sa.Text, nullable=False),
+        sa.Column("arguments", sa.Text, nullable=False),
+        sa.Column("started_at", Instant, nullable=False, server_default=now()),
+        sa.Column("finished_at", Instant),
+        sa.Column("outcome", sa.Text),
+        sa.Column("exit", sa.Integer),
+    )
+    transition = sa.Table(
+        f"{PREFIX}transition",
+        metadata,
+        sa.Column("id", serial, primary_key=True),
+        sa.Column("migration", sa.Text, nullable=False, index=True),
+        sa.Column("before", sa.Text, nullable=False),
+        sa.Column("after", sa.Text, nullable=False),
+        sa.Column("cause", sa.Text, nullable=False),
+        sa.Column("reason", sa.Text),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("at", Instant, nullable=False, server_default=now()),
+    )
+    return Tables(metadata, ledger, migration, ranges, run, transition)

@@ -1,0 +1,72 @@
+"""Creating the ledger, and bringing an older one up to date in place."""
+
+from collections.abc import Callable, Mapping
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy.engine import Connection
+
+import datamigrate
+from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.tables import VERSION, Tables
+from datamigrate.words.errors import LedgerTooNew
+
+Upgrade = Callable[[Operations, Tables], None]
+
+UPGRADES: Mapping[int, Upgrade] = {}
+"""The step that leads to each version from the one before; the first is made whole."""
+
+# any number that no other program is likely to use, for a lock that ends with the transaction
+_LOCK = 7_405_221_946
+
+
+def ledger_version(connection: Connection, tables: Tables) -> int | None:
+    """The version of the ledger in this database, None when there is none.
+
+    Raises LedgerTooNew when a newer program has been here.
+    """
+    if not sa.inspect(connection).has_table(tables.ledger.name, schema=tables.ledger.schema):
+        return None
+    found = connection.execute(sa.select(tables.ledger.c.version, tables.ledger.c.program)).one_or_none()
+    if found is None:
+        return None
+    if found.version > VERSION:
+        raise LedgerTooNew(
+            f"The ledger has version {found.version}, made by datamigrate {found.program}; "
+            f"this is datamigrate {datamigrate.__version__}, which knows version {VERSION}.",
+            "Upgrade datamigrate on this host. Nothing was changed.",
+        )
+    return int(found.version)
+
+
+def ensure_ledger(
+    connection: Connection, tables: Tables, upgrades: Mapping[int, Upgrade] = UPGRADES, target: int = VERSION
+) -> None:
+    """Create the ledger, or bring it to `target` step by step, in the caller's transaction."""
+    _one_at_a_time(connection)
+    version = ledger_version(connection, tables)
+    if version == target:
+        return
+    if version is None:
+        if tables.metadata.schema:
+            connection.execute(sa.schema.CreateSchema(tables.metadata.schema, if_not_exists=True))
+        tables.metadata.create_all(connection)
+        connection.execute(
+            sa.insert(tables.ledger).values(
+                id=1, version=target, program=datamigrate.__version__, upgraded_at=now()
+            )
+        )
+        return
+    operations = Operations(MigrationContext.configure(connection))
+    for step in range(version + 1, target + 1):
+        upgrades[step](operations, tables)
+    connection.execute(
+        sa.update(tables.ledger).values(version=target, program=datamigrate.__version__, upgraded_at=now())
+    )
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    # on SQLite the transaction holds the only write lock already
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))

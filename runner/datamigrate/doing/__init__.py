@@ -1,0 +1,1 @@
+"""Floor 5, doing: batches, their retries, verification, stopping."""

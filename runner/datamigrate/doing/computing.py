@@ -1,0 +1,183 @@
+"""Calling a script's compute function, and checking what it returns."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio
+import sqlalchemy as sa
+
+from datamigrate.authoring.forms import ComputeRows
+from datamigrate.doing.failing import script_line
+from datamigrate.thought.codec import show_key
+from datamigrate.words.errors import BatchFailed
+from datamigrate.words.migration import Key
+
+# what a column of this Python type takes; JSON, arrays and an author's own types are the driver's to judge
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    float: (float, int, Decimal),
+    Decimal: (Decimal, int, float),
+    bytes: (bytes, bytearray, memoryview),
+    datetime: (datetime,),
+    date: (date,),
+    time: (time,),
+    UUID: (UUID,),
+}
+
+
+@dataclass(frozen=True)
+class Computed:
+    """`rows` to write, as the dialect wants them: key, version, values; and the keys left alone."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    left_alone: tuple[Key, ...]
+
+
+class Row:
+    """A row as a compute function sees it: an attribute for each column that it reads."""
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, names: Mapping[str, int], values: Sequence[Any]) -> None:
+        self._names = names
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[self._names[name]]
+        except KeyError:
+            declared = ", ".join(self._names)
+            raise AttributeError(f"row has no {name!r}; `reads` names {declared}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[self._names[name]]
+
+    def __repr__(self) -> str:
+        return f"Row({', '.join(self._names)})"
+
+
+async def compute(
+    form: ComputeRows, key_width: int, version_width: int, raw: Sequence[Sequence[Any]], file: Path
+) -> Computed:
+    """Call the function for all rows read. Raises BatchFailed with the key of the row it fails on."""
+    start = key_width + version_width
+    names = {column.name: i for i, column in enumerate(form.reads)}
+    rows = [Row(names, r[start:]) for r in raw]
+    keys = [tuple(r[:key_width]) for r in raw]
+    if not rows:
+        return Computed((), ())
+    if form.takes_batch:
+        results = await _whole_batch(form, rows, file)
+    else:
+        results = await _row_by_row(form, rows, keys, file)
+    wanted = [column.name for column in form.writes]
+    written: list[tuple[Any, ...]] = []
+    left_alone: list[Key] = []
+    for raw_row, key, result in zip(raw, keys, results, strict=True):
+        if result is None:
+            left_alone.append(key)
+        else:
+            written.append((*raw_row[:start], *_values(form, wanted, key, result)))
+    return Computed(tuple(written), tuple(left_alone))
+
+
+async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
+    try:
+        results = form.function(rows)
+        if inspect.isawaitable(results):
+            results = await results
+    except Exception as error:
+        raise _at_row(error, None, file) from error
+    if not isinstance(results, Sequence) or len(results) != len(rows):
+        said = f"{len(results)} results" if isinstance(results, Sequence) else type(results).__name__
+        raise BatchFailed(
+            f"migrate(rows) was given {len(rows)} rows and returned {said}.",
+            "Return a list with one mapping (or None) per row, in the same order.",
+        )
+    return list(results)
+
+
+async def _row_by_row(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
+    if inspect.iscoroutinefunction(form.function):
+        return await _concurrently(form, rows, keys, file)
+    results: list[Any] = []
+    for row, key in zip(rows, keys, strict=True):
+        try:
+            results.append(form.function(row))
+        except Exception as error:
+            raise _at_row(error, key, file) from error
+    return results
+
+
+async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
+    results: list[Any] = [None] * len(rows)
+    failures: list[BatchFailed] = []
+    limiter = anyio.Semaphore(form.options.concurrency)
+
+    async def one(i: int) -> None:
+        try:
+            async with limiter:
+                results[i] = await form.function(rows[i])
+        except Exception as error:
+            failures.append(_at_row(error, keys[i], file))
+            group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for i in range(len(rows)):
+            group.start_soon(one, i)
+    if failures:
+        raise failures[0] from failures[0].__cause__
+    return results
+
+
+def _values(form: ComputeRows, wanted: list[str], key: Key, result: Any) -> list[Any]:
+    if not isinstance(result, Mapping):
+        raise BatchFailed(
+            f"Row {show_key(key)}: migrate() returned {type(result).__name__}, not a mapping.",
+            f'Return {{"{wanted[0]}": value}}, or None to leave the row alone.',
+        )
+    if set(result) != set(wanted):
+        unknown = sorted(set(map(str, result)) - set(wanted))
+        missing = sorted(set(wanted) - set(map(str, result)))
+        said = (
+            f"returned {', '.join(unknown)}, which `writes` does not name"
+            if unknown
+            else f"did not return {', '.join(missing)}, which `writes` names"
+        )
+        raise BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
+    for column in form.writes:
+        _check_type(key, column, result[column.name])
+    return [result[name] for name in wanted]
+
+
+def _check_type(key: Key, column: sa.ColumnClause[Any], value: Any) -> None:
+    if value is None or isinstance(column.type, sa.types.TypeDecorator | sa.types.NullType | sa.Enum):
+        return
+    try:
+        accepted = _ACCEPTED.get(column.type.python_type)
+    except NotImplementedError:
+        return
+    if accepted and not isinstance(value, accepted):
+        raise BatchFailed(
+            f"Row {show_key(key)}: migrate() returned {type(value).__name__} for {column.name}, "
+            f"which takes {accepted[0].__name__}.",
+            "Convert it in the script.",
+        )
+
+
+def _at_row(error: Exception, key: Key | None, file: Path) -> BatchFailed:
+    row = f"Row {show_key(key)}: " if key is not None else ""
+    where = f" at {line}" if (line := script_line(error, file)) else ""
+    failure = BatchFailed(
+        f"{row}migrate() raised {type(error).__name__}: {error}{where}", "Mend the script or this row."
+    )
+    failure.__cause__ = error
+    return failure

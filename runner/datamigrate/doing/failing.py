@@ -1,0 +1,91 @@
+"""Turning what a script or the database raised into what the operator needs: what failed, on which
+keys, what was kept, and what to run next."""
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError, StatementError
+
+from datamigrate.thought.codec import show_key
+from datamigrate.words.errors import BatchFailed, DatamigrateError
+from datamigrate.words.migration import Bounds, Key
+
+
+class InSlice(Exception):
+    """An error, and the slice of the key space it happened in."""
+
+    def __init__(self, bounds: Bounds, error: Exception) -> None:
+        super().__init__(str(error))
+        self.bounds = bounds
+        self.error = error
+
+
+@contextmanager
+def in_slice(bounds: Bounds) -> Iterator[None]:
+    """Let an error know its slice."""
+    try:
+        yield
+    except Exception as error:
+        raise InSlice(bounds, error) from error
+
+
+def cause_of(error: Exception) -> Exception:
+    """The error itself, out of its slice."""
+    return error.error if isinstance(error, InSlice) else error
+
+
+def failed_batch(name: str, file: Path, raised: Exception, kept: int) -> DatamigrateError:
+    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys."""
+    error = cause_of(raised)
+    if isinstance(error, DatamigrateError) and not isinstance(error, BatchFailed):
+        return error
+    if not isinstance(raised, InSlice) and isinstance(error, BatchFailed) and error.message.startswith(name):
+        return error
+    where = f"\nRows: {show_bounds(raised.bounds)}." if isinstance(raised, InSlice) else ""
+    at = f" at {line}" if (line := script_line(error, file)) else ""
+    kind = type(error) if isinstance(error, BatchFailed) else BatchFailed
+    return kind(
+        f"{name}: {_told(error)}{at}{where}\n"
+        f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
+        f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
+    )
+
+
+def show_bounds(bounds: Bounds) -> str:
+    """A slice for a person: `key > 500 and key <= 1000`."""
+    last = f"key <= {show_key(bounds.upper)}"
+    return last if bounds.lower is None else f"key > {show_key(bounds.lower)} and {last}"
+
+
+def show_keys(keys: Sequence[Key], most: int = 5) -> str:
+    """Some keys for a person: `1, 2, 3, ...`."""
+    shown = ", ".join(show_key(key) for key in keys[:most])
+    return f"{shown}, ..." if len(keys) > most else shown
+
+
+def script_line(error: BaseException, file: Path) -> str | None:
+    """`file:line` of the script's innermost frame, or None when it has no part in this."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
+    return f"{file}:{frames[-1].lineno}" if frames else None
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, DatamigrateError):
+        return error.message
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        said = str(error.orig).strip().partition("\n")[0]
+        # SQLAlchemy's asyncpg adapter puts the driver's class before what the server said
+        return f"the database says: {said.rpartition('>: ')[2]}"
+    if isinstance(error, StatementError) and error.orig is not None:
+        return f"{type(error.orig).__name__}: {error.orig}"
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, DatamigrateError):
+        return error.hint
+    if "Textual SQL expression" in str(error):
+        return 'SQLAlchemy does not execute a plain string: wrap it, sa.text("...").'
+    return "Mend the script or these rows."

@@ -1,0 +1,68 @@
+"""The free form: a batch is one call of the script's function."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.authoring.forms import FreeForm
+from datamigrate.database.database import Database
+from datamigrate.database.dialects.base import Estimate
+from datamigrate.doing.lending import lend_session
+from datamigrate.doing.work import Change, Portion
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.errors import BatchFailed, StillPending
+from datamigrate.words.migration import Key
+
+
+@dataclass(frozen=True, eq=False)
+class FreeWork:
+    """`async def migrate(session)`: one range without bounds."""
+
+    form: FreeForm
+
+    computes = False
+
+    async def find_upper(self, connection: AsyncConnection) -> Key | None:
+        """A free form has no keys; the empty one stands for all of its work."""
+        return ()
+
+    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+        """Nothing."""
+        return Portion(claim, pace)
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Call the function, unless its `remaining` says that nothing is left."""
+        before = await self._remaining(connection)
+        if before != 0:
+            async with lend_session(connection) as session:
+                await self.form.function(session)
+        after = await self._remaining(connection)
+        if before is not None and after is not None and after >= before > 0:
+            raise StillPending(
+                f"migrate() has run, and remaining() says {after:,}; before, it said {before:,}.",
+                "Let migrate() do the rows that remaining() counts, or mend remaining().",
+            )
+        return Change(None, exhausted=not after, full=False, rows=(before or 0) - (after or 0))
+
+    async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
+        """What `remaining` says; without one, having run is all there is to know."""
+        return ((),) if await self._remaining(connection) else ()
+
+    async def count(self, connection: AsyncConnection) -> int:
+        """What `remaining` says."""
+        return await self._remaining(connection) or 0
+
+    async def estimate(self, connection: AsyncConnection) -> Estimate | None:
+        """What `remaining` says."""
+        rows = await self._remaining(connection)
+        return None if rows is None else Estimate(rows, "remaining()")
+
+    async def _remaining(self, connection: AsyncConnection) -> int | None:
+        if self.form.remaining is None:
+            return None
+        async with lend_session(connection) as session:
+            answer = await self.form.remaining(session)
+        if isinstance(answer, bool) or not isinstance(answer, int):
+            raise BatchFailed(f"remaining() returned {answer!r}.", "Let it return a number of rows.")
+        return answer

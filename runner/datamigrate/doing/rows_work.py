@@ -1,0 +1,165 @@
+"""The four forms that walk a table: choose a slice, change its rows, and look again."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, RowsForm, UpdateRows
+from datamigrate.database import changes
+from datamigrate.database.database import Database
+from datamigrate.database.dialects import Dialect
+from datamigrate.database.dialects.base import Estimate, RowsToWrite
+from datamigrate.database.keyset import Keyset, pending_keys
+from datamigrate.doing.choosing import choose, find_upper
+from datamigrate.doing.computing import Computed, compute
+from datamigrate.doing.failing import in_slice, show_keys
+from datamigrate.doing.lending import lend_batch
+from datamigrate.doing.work import Change, Portion
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.errors import StillPending
+from datamigrate.words.migration import Bounds, Key
+
+SAMPLE = 20
+
+
+@dataclass(frozen=True, eq=False)
+class RowsWork:
+    """What the four have in common."""
+
+    form: RowsForm
+    keyset: Keyset
+    dialect: Dialect
+
+    computes = False
+
+    async def find_upper(self, connection: AsyncConnection) -> Key | None:
+        """The largest key there is now."""
+        return await find_upper(connection, self.keyset)
+
+    async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
+        """Stops at the first few: one pending row is enough to go on."""
+        found = await connection.execute(pending_keys(self.keyset, self.form.pending, limit=SAMPLE))
+        return tuple(tuple(row) for row in found)
+
+    async def count(self, connection: AsyncConnection) -> int:
+        """Over the whole table."""
+        query = sa.select(sa.func.count()).select_from(self.form.table).where(self.form.pending)
+        return int(await connection.scalar(query) or 0)
+
+    async def estimate(self, connection: AsyncConnection) -> Estimate | None:
+        """The database's own guess where it has one."""
+        return await self.dialect.estimate(connection, pending_keys(self.keyset, self.form.pending))
+
+    @asynccontextmanager
+    async def changing(
+        self, connection: AsyncConnection, bounds: Bounds, thorough: bool
+    ) -> AsyncIterator[set[Key]]:
+        """Around a change: a thorough one compares what is pending before and after, in the same
+        transaction, apart from the keys that are put into the set it gives."""
+        excused: set[Key] = set()
+        with in_slice(bounds):
+            before = await self._pending(connection, bounds) if thorough else frozenset()
+            yield excused
+            if before and (stuck := sorted(before & await self._pending(connection, bounds) - excused)):
+                raise StillPending(
+                    f"{len(stuck):,} of {len(before):,} rows are still pending after the script has done them "
+                    f"(keys {show_keys(stuck)}).",
+                    "Its `pending` must not select a row that it has done: for example, NULL in a source "
+                    "column makes the new value NULL; use coalesce, or leave those rows out of `pending`.",
+                )
+
+    async def _pending(self, connection: AsyncConnection, bounds: Bounds) -> frozenset[Key]:
+        found = await connection.execute(pending_keys(self.keyset, self.form.pending, bounds))
+        return frozenset(tuple(row) for row in found)
+
+
+@dataclass(frozen=True, eq=False)
+class SetWork(RowsWork):
+    """`update_rows`, `delete_rows` and `each_batch`: chosen and done in one transaction."""
+
+    form: UpdateRows | DeleteRows | EachBatch
+
+    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+        """Nothing: the slice is chosen where it is worked on."""
+        return Portion(claim, pace)
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Choose the slice and change its rows."""
+        chosen = await choose(connection, self.keyset, self.form.pending, _reach(portion.claim), portion.pace)
+        async with self.changing(connection, chosen.bounds, thorough):
+            rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
+        return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows)
+
+    async def _change(self, connection: AsyncConnection, bounds: Bounds, number: int) -> int:
+        if isinstance(self.form, UpdateRows):
+            return (await connection.execute(changes.update(self.form, self.keyset, bounds))).rowcount
+        if isinstance(self.form, DeleteRows):
+            return (await connection.execute(changes.delete(self.form, self.keyset, bounds))).rowcount
+        rows = int(await connection.scalar(changes.count(self.form, self.keyset, bounds)) or 0)
+        if rows:
+            async with lend_batch(connection, self.form, self.keyset, bounds, number) as batch:
+                await self.form.function(batch)
+        return rows
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeWork(RowsWork):
+    """`compute_rows`: read and computed while nothing is held, then written where nothing has changed."""
+
+    form: ComputeRows
+    types: tuple[sa.types.TypeEngine[Any], ...]
+    file: Path
+
+    computes = True
+
+    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+        """Read the slice's pending rows and compute what to write."""
+        version = self.dialect.version_of_row(self.form.table, self.form.reads)
+        async with database.looking() as connection:
+            chosen = await choose(connection, self.keyset, self.form.pending, _reach(claim), pace)
+            query = changes.read(self.form, self.keyset, chosen.bounds, version)
+            rows = (await connection.execute(query)).all()
+        with in_slice(chosen.bounds):
+            computed = await compute(self.form, len(self.keyset.names), len(version), rows, self.file)
+        return Portion(claim, pace, chosen, computed)
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Write what was computed to the rows that nobody has changed since."""
+        chosen, computed = portion.slice, portion.computed
+        assert chosen is not None
+        assert computed is not None
+        async with self.changing(connection, chosen.bounds, thorough) as excused:
+            excused.update(computed.left_alone)
+            rows = await self._write(connection, chosen.bounds, computed)
+            if rows < len(computed.rows):
+                # the application has changed some of them meanwhile: a later sweep reads them again
+                excused.update(row[: len(self.keyset.names)] for row in computed.rows)
+        return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows, len(computed.left_alone))
+
+    async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
+        if not computed.rows:
+            return 0
+        return await self.dialect.write_rows(
+            connection,
+            RowsToWrite(
+                table=self.form.table,
+                key=self.keyset.columns,
+                key_types=self.keyset.types,
+                version=tuple(self.dialect.version_of_row(self.form.table, self.form.reads)),
+                names=self.form.written,
+                types=self.types,
+                within=changes.rows_of(self.form, self.keyset, bounds),
+                rows=computed.rows,
+            ),
+        )
+
+
+def _reach(claim: Claim) -> Bounds:
+    assert claim.upper is not None
+    return Bounds(claim.cursor, claim.upper)

@@ -1,0 +1,54 @@
+"""How hard, how long and how patiently to work."""
+
+from dataclasses import dataclass, field, replace
+
+from datamigrate.database.dialects.base import Timeouts
+from datamigrate.thought.pacing import Limits, fixed
+from datamigrate.words.migration import Options
+
+FIRST_ROWS = 500
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All times are in seconds.
+
+    A claim whose owner is not heard of for `claim_expiry` may be taken over. After `max_sweeps` walks that
+    still leave pending rows, the application is writing them faster than they are done. A passing fault
+    is tried again up to `max_attempts` times. `pause` is slept between two batches.
+    """
+
+    first_rows: int = FIRST_ROWS
+    limits: Limits = field(default_factory=Limits)
+    compute_rows: int = 10_000
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    claim_expiry: float = 30.0
+    max_sweeps: int = 5
+    max_attempts: int = 10
+    pause: float = 0.0
+    durable_batches: bool = False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop before the work is done; None is never."""
+
+    max_time: float | None = None
+    max_batches: int | None = None
+
+
+def for_script(settings: Settings, options: Options, computes: bool, batch_size: int | None) -> Settings:
+    """The settings for one script: what its author asked for, unless the operator asks otherwise.
+
+    A batch size fixes the rows of a batch. A form that `computes` holds its rows in memory, so its
+    batches stay smaller.
+    """
+    limits = settings.limits
+    if options.target_time:
+        limits = replace(limits, target_time=options.target_time)
+    if computes:
+        limits = replace(limits, max_rows=min(limits.max_rows, settings.compute_rows))
+    rows = batch_size or options.batch_size
+    if rows:
+        limits = fixed(limits, rows)
+    return replace(settings, limits=limits, first_rows=min(rows or settings.first_rows, limits.max_rows))

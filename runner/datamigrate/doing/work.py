@@ -1,0 +1,66 @@
+"""What a batch is, whatever its form: `prepare` outside the transaction, `apply` inside it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.database.database import Database
+from datamigrate.database.dialects.base import Estimate
+from datamigrate.doing.choosing import Slice
+from datamigrate.doing.computing import Computed
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.migration import Key
+
+
+@dataclass(frozen=True)
+class Portion:
+    """What `prepare` hands to `apply`: the claim as it stood, and what was read and computed."""
+
+    claim: Claim
+    pace: Pace
+    slice: Slice | None = None
+    computed: Computed | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a batch did: where it ended, and how many rows it changed or left alone by choice.
+
+    `full` says that the number of rows ended it, and not the number of keys looked at.
+    """
+
+    cursor: Key | None
+    exhausted: bool
+    full: bool
+    rows: int
+    left_alone: int = 0
+
+
+class Work(Protocol):
+    """One form, bound to its table."""
+
+    computes: bool
+
+    async def find_upper(self, connection: AsyncConnection) -> Key | None:
+        """The last key of a walk that begins now, or None when there is nothing to walk."""
+
+    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+        """What can be done before the transaction, so that the transaction stays short."""
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """The batch, in the transaction that also keeps its checkpoint.
+
+        A `thorough` one looks again at the rows it found pending. Raises StillPending when the work has
+        not changed that.
+        """
+
+    async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
+        """A fresh look at everything: some keys that are pending, none when nothing is."""
+
+    async def count(self, connection: AsyncConnection) -> int:
+        """How many rows are pending now, exactly."""
+
+    async def estimate(self, connection: AsyncConnection) -> Estimate | None:
+        """How many rows are pending, without a long count; None when nobody can say."""

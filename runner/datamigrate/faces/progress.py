@@ -1,0 +1,128 @@
+"""Progress for people: a bar on a terminal, a line every ten seconds elsewhere. Both only listen."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from datamigrate.thought.progress import Progress as Tempo
+from datamigrate.thought.progress import after_batch
+from datamigrate.words import events
+from datamigrate.words.duration import human_duration
+
+HEARTBEAT = 10.0
+
+
+def describe(event: events.Event) -> str | None:
+    """One line for an event that a person should see whatever happens; None for the rest."""
+    match event:
+        case events.Started(
+            migration=name, rows=rows, estimate=estimate, estimate_source=source, resumed=resumed
+        ):
+            begun = f"resumes after {rows:,} rows" if resumed else "starts"
+            expected = "" if estimate is None else f", {estimate:,} rows pending ({source})"
+            return f"{name}: {begun}{expected}"
+        case events.Retrying(migration=name, reason=reason):
+            return f"{name}: {reason}"
+        case events.Waiting(migration=name, holder=holder):
+            return f"{name}: waiting for {holder}, who is running it"
+        case events.Sweeping(migration=name, sweep=sweep, sample=sample):
+            return f"{name}: rows are pending behind the walk (keys {sample}); sweep {sweep}"
+        case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
+            alone = f", {left_alone:,} left alone by the script" if left_alone else ""
+            return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
+        case events.Stopped(migration=name, rows=rows, reason=reason):
+            return f"{name}: stopped cleanly after {rows:,} rows ({reason}); run again to go on"
+        case _:
+            return None
+
+
+def tempo_line(tempo: Tempo) -> str:
+    """`120,000 of 200,000 rows (60%), 45,000 rows/s, 1.8s to go`."""
+    parts = [f"{tempo.done:,} rows"]
+    if tempo.total is not None and tempo.share is not None:
+        parts = [f"{tempo.done:,} of {tempo.total:,} rows ({tempo.share:.0%})"]
+    if tempo.rate:
+        parts.append(f"{tempo.rate:,.0f} rows/s")
+    if tempo.eta is not None:
+        parts.append(f"{human_duration(tempo.eta)} to go")
+    return ", ".join(parts)
+
+
+@dataclass
+class Tempos:
+    """Keeps each migration's progress from the events."""
+
+    tempos: dict[str, Tempo] = field(default_factory=dict)
+
+    def note(self, event: events.Event) -> Tempo:
+        """The migration's progress after this event."""
+        tempo = self.tempos.get(event.migration, Tempo(0))
+        if isinstance(event, events.Started):
+            tempo = Tempo(event.rows, None if event.estimate is None else event.rows + event.estimate)
+        if isinstance(event, events.BatchDone):
+            tempo = after_batch(tempo, event.rows, event.seconds)
+        self.tempos[event.migration] = tempo
+        return tempo
+
+
+class Heartbeat:
+    """Lines for a log: what happens at once, and the progress every ten seconds."""
+
+    def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._tempos = Tempos()
+        self._last = clock()
+
+    def __call__(self, event: events.Event) -> None:
+        tempo = self._tempos.note(event)
+        if line := describe(event):
+            self._write(line)
+        elif isinstance(event, events.BatchDone) and self._clock() - self._last >= HEARTBEAT:
+            self._write(f"{event.migration}: {tempo_line(tempo)}")
+        else:
+            return
+        self._last = self._clock()
+
+
+class Bar:
+    """A bar per migration. Use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._tempos = Tempos()
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[tempo]}"),
+            console=console,
+            transient=True,
+        )
+
+    def __enter__(self) -> "Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        tempo = self._tempos.note(event)
+        if line := describe(event):
+            self._console.print(line, markup=False, highlight=False)
+        if isinstance(event, events.Finished | events.Stopped | events.Failed):
+            if event.migration in self._tasks:
+                self._progress.remove_task(self._tasks.pop(event.migration))
+            return
+        task = self._tasks.get(event.migration)
+        if task is None:
+            task = self._tasks[event.migration] = self._progress.add_task(event.migration, tempo="")
+        self._progress.update(task, total=tempo.total, completed=tempo.done, tempo=tempo_line(tempo))

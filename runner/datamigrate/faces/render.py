@@ -1,0 +1,244 @@
+"""What the verbs found, as tables for people and as plain data for programs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from datamigrate.authoring.script import Library
+from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
+from datamigrate.doing.runner import Report
+from datamigrate.faces.app import Detail, Situation
+from datamigrate.thought.codec import decode_key, show_key
+from datamigrate.thought.lifecycle import State
+from datamigrate.thought.planner import TO_DO, Action, Plan, Step
+from datamigrate.thought.progress import Progress
+from datamigrate.words.duration import human_duration
+from datamigrate.words.errors import DatamigrateError
+
+_COLOURS = {
+    "run": "green",
+    "resume": "green",
+    "done": "dim",
+    "obsolete": "dim",
+    "blocked": "yellow",
+    "drifted": "yellow",
+    "running": "cyan",
+    "stopped": "yellow",
+    "pending": "green",
+    "failed": "red",
+}
+
+
+def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
+    """The steps in the order of a run, with the pending rows where they were counted."""
+    table = _table("#", "migration", "action", "reason")
+    if counts is not None:
+        table.add_column("pending rows", justify="right")
+    for number, step in enumerate(plan.steps, 1):
+        cells = [str(number), step.migration.name, _coloured(step.action), step.reason]
+        table.add_row(*cells, *([] if counts is None else [_count_text(counts, step)]))
+    return table
+
+
+def plan_facts(situation: Situation) -> dict[str, Any]:
+    """The plan for programs."""
+    return {
+        "heads": list(situation.plan.heads),
+        "steps": [step.facts() for step in situation.plan.steps],
+        "gone": list(situation.plan.gone),
+        "problems": [problem_facts(problem) for problem in situation.problems],
+    }
+
+
+def plan_summary(plan: Plan) -> str:
+    """One sentence: what a run would do."""
+    to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
+    waiting = f"; {blocked} blocked" if blocked else ""
+    if to_do:
+        return f"{to_do} to run{waiting}: `datamigrate run`."
+    return f"Nothing to run{waiting}."
+
+
+def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Table:
+    """A row per migration: state, progress, rate, time to go, reason."""
+    table = _table("migration", "state", "rows", "rows/s", "to go", "reason")
+    if counts is not None:
+        table.add_column("pending now", justify="right")
+    for step in situation.plan.steps:
+        facts = status_of(step, situation.record(step.migration.name))
+        cells = [
+            facts["name"],
+            _coloured(facts["state"]),
+            _progress_text(facts),
+            "" if facts["rate"] is None else f"{facts['rate']:,.0f}",
+            "" if facts["eta"] is None else human_duration(facts["eta"]),
+            facts["reason"],
+        ]
+        if counts is not None:
+            cells.append(_count_text(counts, step))
+        table.add_row(*cells)
+    return table
+
+
+def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
+    """A migration's status as plain data; rates in rows per second, `eta` in seconds."""
+    state = _state_of(step, record)
+    rows = record.rows if record else 0
+    estimate = record.estimate if record else None
+    rate = record.rate if record and state == State.RUNNING else None
+    tempo = Progress(rows, estimate, rate or 0.0)
+    return {
+        "name": step.migration.name,
+        "state": state,
+        "action": str(step.action),
+        "rows": rows,
+        "estimate": tempo.total,
+        "estimate_source": record.estimate_source if record else None,
+        "left_alone": record.left_alone if record else 0,
+        "rate": rate,
+        "eta": tempo.eta if state == State.RUNNING else None,
+        "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
+        "owners": list(record.owners) if record else [],
+        "reason": _reason(step, record),
+    }
+
+
+def list_table(library: Library) -> Table:
+    """The scripts there are."""
+    table = _table("migration", "kind", "requires", "depends on", "file", "what it does")
+    for m in library.migrations:
+        table.add_row(m.name, m.kind, " ".join(m.requires), " ".join(m.depends_on), m.file.name, m.title)
+    return table
+
+
+def history_table(runs: Sequence[RunRecord]) -> Table:
+    """The runs there were, newest first."""
+    table = _table("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
+    for run in runs:
+        took = human_duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else ""
+        table.add_row(
+            str(run.id),
+            f"{run.started_at:%Y-%m-%d %H:%M:%S}Z",
+            took,
+            run.owner,
+            run.version,
+            run.arguments,
+            run.outcome or "going on, or killed",
+            "" if run.exit is None else str(run.exit),
+        )
+    return table
+
+
+def detail_facts(detail: Detail) -> dict[str, Any]:
+    """One migration in full, for programs."""
+    script, record = detail.script, detail.record
+    return {
+        "script": dict(script.migration.facts()) if script else None,
+        "plan": detail.step.facts() if detail.step else None,
+        "ledger": as_facts(record) if record else None,
+        "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
+        "transitions": [as_facts(t) for t in detail.transitions],
+    }
+
+
+def show_detail(console: Console, detail: Detail) -> None:
+    """One migration in full, for people."""
+    fields = Table.grid(padding=(0, 2))
+    for label, value in _detail_fields(detail):
+        fields.add_row(label, value)
+    console.print(fields)
+    if detail.record and detail.record.ranges:
+        ranges = _table("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
+        for r in detail.record.ranges:
+            ranges.add_row(
+                str(r.number),
+                f"{r.tally.rows:,}",
+                f"{r.tally.batches:,}",
+                _key_text(r.cursor),
+                _key_text(r.upper),
+                str(r.sweep),
+                f"{r.size:,}",
+                r.owner or "",
+            )
+        console.print(ranges)
+    if detail.transitions:
+        moves = _table("when", "from", "to", "cause", "who", "reason")
+        for t in detail.transitions:
+            moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
+        console.print(moves)
+
+
+def report_facts(report: Report) -> dict[str, Any]:
+    """What a run did, for programs."""
+    return {
+        "exit": int(report.exit),
+        "results": [result.facts() for result in report.results],
+        "stopped": report.stopped,
+        "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
+    }
+
+
+def problem_facts(problem: DatamigrateError) -> dict[str, Any]:
+    """An error for programs."""
+    return {"error": type(problem).__name__, "message": problem.message, "hint": problem.hint}
+
+
+def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
+    script, record, step = detail.script, detail.record, detail.step
+    fields: list[tuple[str, str]] = []
+    if script:
+        m = script.migration
+        fields += [("name", m.name), ("what it does", m.title), ("kind", m.kind), ("file", str(m.file))]
+        fields += [("requires", " ".join(m.requires) or "-"), ("depends on", " ".join(m.depends_on) or "-")]
+    if step:
+        fields += [("plan", f"{step.action}: {step.reason}")]
+    if record:
+        fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
+        fields += [("reason", record.reason)] if record.reason else []
+    return fields
+
+
+def _state_of(step: Step, record: MigrationRecord | None) -> str:
+    if step.action in (Action.DRIFTED, Action.OBSOLETE):
+        return str(step.action)
+    if record is not None and record.state is not State.PENDING:
+        return str(record.state)
+    return str(Action.BLOCKED) if step.action is Action.BLOCKED else str(State.PENDING)
+
+
+def _reason(step: Step, record: MigrationRecord | None) -> str:
+    if record and record.reason and step.action in TO_DO:
+        return record.reason.partition("\n")[0]
+    if step.action in (Action.DONE, Action.RESUME):
+        return ""
+    return step.reason
+
+
+def _progress_text(facts: dict[str, Any]) -> str:
+    rows, total = facts["rows"], facts["estimate"]
+    if facts["state"] == State.DONE or not total:
+        return f"{rows:,}" if rows else ""
+    return f"{rows:,} of {total:,} ({rows / total:.0%})"
+
+
+def _count_text(counts: Mapping[str, int], step: Step) -> str:
+    count = counts.get(step.migration.name)
+    return "?" if count is None else f"{count:,}"
+
+
+def _key_text(encoded: str | None) -> str:
+    return "" if encoded is None else show_key(decode_key(encoded))
+
+
+def _coloured(word: str) -> str:
+    colour = _COLOURS.get(word)
+    return f"[{colour}]{word}[/]" if colour else word
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,79 @@
+"""`datamigrate run` as a person meets it: signals, progress, the report at the end."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from datamigrate.doing.settings import Budget
+from datamigrate.doing.stopping import Stop
+from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.output import Output
+from datamigrate.faces.progress import Bar, Heartbeat
+from datamigrate.faces.render import plan_facts, plan_summary, plan_table, report_facts
+from datamigrate.faces.signals import until_signalled
+from datamigrate.thought.planner import Action
+from datamigrate.words.events import Event, Publish
+from datamigrate.words.exits import Exit
+
+
+async def run_and_report(
+    output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
+) -> Exit:
+    """Run what is pending and tell what became of it."""
+    stop = Stop(Budget(options["max_time"], options["max_batches"]))
+    asked = RunOptions(
+        names=names,
+        tags=options["tags"],
+        budget=stop.budget,
+        batch_size=options["batch_size"],
+        keep_going=options["keep_going"],
+        wait=not options["no_wait"],
+        arguments=" ".join(sys.argv[1:]),
+    )
+    with _progress(output) as publish:
+        situation, report = await until_signalled(
+            stop, lambda: application.run(asked, stop, publish), output.say
+        )
+    output.complain(situation)
+    output.problems(situation.problems)
+    for step in situation.plan.having(Action.BLOCKED) + situation.plan.having(Action.DRIFTED):
+        output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    for result in report.results:
+        if result.error:
+            output.error(result.error)
+        elif result.outcome == "skipped":
+            output.say(f"{result.name}: skipped, {result.reason}")
+    if not report.results:
+        output.say("Nothing to do.")
+    output.data(report_facts(report), None)
+    return report.exit
+
+
+async def preview(
+    output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
+) -> Exit:
+    """The plan, and how many rows each step would find."""
+    situation = await application.situation(names, options["tags"])
+    counts = await application.count_pending(situation)
+    output.complain(situation)
+    output.data(plan_facts(situation) | {"pending": counts}, plan_table(situation.plan, counts))
+    output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
+    return output.problems(situation.problems)
+
+
+@contextmanager
+def _progress(output: Output) -> Iterator[Publish]:
+    if output.log_json:
+        yield output.log
+    elif output.quiet:
+        yield _ignore
+    elif output.aside.is_terminal:
+        with Bar(output.aside) as bar:
+            yield bar
+    else:
+        yield Heartbeat(output.say)
+
+
+def _ignore(_event: Event) -> None:
+    """Nobody is listening."""

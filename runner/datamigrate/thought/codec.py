@@ -1,0 +1,72 @@
+"""Keys as text that outlives the process: tagged, versioned JSON.
+
+`{"v": 1, "key": [["int", "42"], ["uuid", "..."]]}`. A tag or version that is not known is refused:
+resuming at a misread key would lose rows.
+"""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from datamigrate.words.errors import KeyUnfit
+from datamigrate.words.migration import Key, KeyValue
+
+VERSION = 1
+
+_Encode = Callable[[Any], str]
+_Decode = Callable[[str], KeyValue]
+
+# Looked up by exact type, so that a bool is never taken for an int nor a datetime for a date.
+_TAGS: dict[type, tuple[str, _Encode, _Decode]] = {
+    int: ("int", str, int),
+    float: ("float", float.hex, float.fromhex),
+    str: ("str", str, str),
+    bytes: ("bytes", lambda v: base64.b64encode(v).decode(), base64.b64decode),
+    UUID: ("uuid", str, UUID),
+    Decimal: ("decimal", str, Decimal),
+    datetime: ("datetime", datetime.isoformat, datetime.fromisoformat),
+    date: ("date", date.isoformat, date.fromisoformat),
+    time: ("time", time.isoformat, time.fromisoformat),
+}
+_DECODERS = {tag: decode for tag, _, decode in _TAGS.values()}
+
+
+def encode_key(key: Key) -> str:
+    """The key as text. Raises KeyUnfit for a value of a type that no cursor can hold."""
+    return json.dumps({"v": VERSION, "key": [_tagged(value) for value in key]}, separators=(",", ":"))
+
+
+def decode_key(text: str) -> Key:
+    """The key that `encode_key` was given. Raises KeyUnfit for text that it did not write."""
+    try:
+        stored = json.loads(text)
+        if stored["v"] != VERSION:
+            raise KeyUnfit(f"The stored cursor has version {stored['v']!r}; this program reads {VERSION}.")
+        return tuple(_DECODERS[tag](value) for tag, value in stored["key"])
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise KeyUnfit(f"The stored cursor {text[:80]!r} cannot be read.") from error
+
+
+def show_key(key: Key) -> str:
+    """The key for a person: `42`, or `(7, 'a')` for several columns."""
+    shown = [_shown(value) for value in key]
+    return shown[0] if len(shown) == 1 else f"({', '.join(shown)})"
+
+
+def _tagged(value: KeyValue) -> list[str]:
+    exact = next((base for base in type(value).__mro__ if base in _TAGS), None)
+    if exact is None or isinstance(value, bool):
+        raise KeyUnfit(
+            f"A key of type {type(value).__name__} cannot be kept in a cursor.",
+            "Keys can be integer, text, UUID, date, time, decimal or bytes columns, or several of them.",
+        )
+    tag, encode, _ = _TAGS[exact]
+    return [tag, encode(value)]
+
+
+def _shown(value: KeyValue) -> str:
+    return repr(value) if isinstance(value, str | bytes) else str(value)

@@ -1,0 +1,144 @@
+"""Everything that can go wrong, as one tree.
+
+DatamigrateError
+├── UsageError                 the command line asks for something impossible
+│   ├── ConfigurationError     pyproject.toml, alembic.ini or the environment
+│   │   ├── AlembicNotFound    no Alembic configuration here or above
+│   │   └── DatabaseNotNamed   no database URL anywhere
+│   └── UnknownMigration       a name that no script and no ledger row has
+├── ScriptError                a script cannot be used as it is written
+├── GraphError                 requires or depends_on do not fit together
+├── SchemaError                the schema is not what the script expects
+│   ├── RevisionUnknown        the database is at a revision these files do not have
+│   └── KeyUnfit               the key cannot be walked safely
+├── DatabaseUnavailable        the database does not answer, or refuses us
+├── LedgerTooNew               a newer datamigrate has been here
+├── LifecycleError             the verb makes no sense in the migration's state
+├── ClaimHeld                  somebody else works on it
+├── Fenced                     our claim was taken over while we worked
+├── BatchFailed                a batch failed for a reason that repeating cannot mend
+├── StillPending               rows that the script wrote are pending all the same
+├── KeepsComing                the application writes pending rows faster than they are swept
+└── Interrupted                a second Ctrl-C rolled the batch back
+"""
+
+from dataclasses import dataclass
+
+from datamigrate.words.exits import Exit
+
+
+class DatamigrateError(Exception):
+    """What happened, in one or two sentences; `hint` is what to do or run next."""
+
+    exit: Exit = Exit.FAILED
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(DatamigrateError):
+    """Read `datamigrate VERB --help` and call again."""
+
+    exit = Exit.USAGE
+
+
+class ConfigurationError(UsageError):
+    """Mend the file or variable that the message names."""
+
+
+class AlembicNotFound(ConfigurationError):
+    """Go to the project's directory, or point at its Alembic configuration with `-c`."""
+
+
+class DatabaseNotNamed(ConfigurationError):
+    """Set DATABASE_URL, or pass `--url`."""
+
+
+class UnknownMigration(UsageError):
+    """Run `datamigrate list` for the names there are."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A line in a file that a person can open."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+class ScriptError(DatamigrateError):
+    """Edit the script at the place named."""
+
+    def __init__(self, message: str, hint: str = "", place: Place | None = None) -> None:
+        super().__init__(f"{place}: {message}" if place else message, hint)
+        self.place = place
+
+
+class GraphError(DatamigrateError):
+    """Mend `requires` or `depends_on` in the scripts named."""
+
+
+class SchemaError(DatamigrateError):
+    """Compare the script's table with the database's."""
+
+
+class RevisionUnknown(SchemaError):
+    """Check out the code that the database was upgraded with, or stamp a known revision."""
+
+    exit = Exit.BLOCKED
+
+
+class KeyUnfit(SchemaError):
+    """Choose a key that is unique, not null and ordered one way by everyone."""
+
+
+class DatabaseUnavailable(DatamigrateError):
+    """Start the database, or mend the URL."""
+
+
+class LedgerTooNew(DatamigrateError):
+    """Upgrade datamigrate on this host to the version that upgraded the ledger."""
+
+
+class LifecycleError(DatamigrateError):
+    """Look at `datamigrate status`, then choose a verb that fits the state."""
+
+    exit = Exit.USAGE
+
+
+class ClaimHeld(DatamigrateError):
+    """Wait for the other run, or leave it to it."""
+
+    exit = Exit.HELD
+
+
+class Fenced(DatamigrateError):
+    """Nothing to do: the batch was rolled back, and the new owner does it."""
+
+    exit = Exit.HELD
+
+
+class BatchFailed(DatamigrateError):
+    """Mend the script or the rows named, then `datamigrate run` goes on where it stopped."""
+
+
+class StillPending(BatchFailed):
+    """Let the script write values that its own `pending` no longer selects."""
+
+
+class KeepsComing(DatamigrateError):
+    """Deploy the application version that writes the new form, then run again."""
+
+
+class Interrupted(DatamigrateError):
+    """Run again to go on: everything before the interrupted batch is kept."""
+
+    exit = Exit.INTERRUPTED

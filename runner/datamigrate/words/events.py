@@ -1,0 +1,104 @@
+"""What happens during a run, told once: progress bar, log and JSON are subscribers to these."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to one data migration."""
+
+    migration: str
+
+    def facts(self) -> dict[str, Any]:
+        """The event as plain data, its kind first."""
+        return {"event": type(self).__name__} | {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """Work begins or goes on; `rows` are done already, `estimate` are thought to be pending."""
+
+    rows: int
+    estimate: int | None
+    estimate_source: str
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class BatchDone(Event):
+    """One batch is committed: `rows` changed in it, `left_alone` by the script's own choice."""
+
+    batch: int
+    rows: int
+    left_alone: int
+    seconds: float
+    total: int
+    size: int
+    last_key: str
+
+
+@dataclass(frozen=True)
+class Retrying(Event):
+    """A passing fault: the batch was rolled back, and is tried again shortly."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """Somebody else holds the claim."""
+
+    holder: str
+
+
+@dataclass(frozen=True)
+class Verifying(Event):
+    """The ranges are exhausted; a fresh look for pending rows begins."""
+
+
+@dataclass(frozen=True)
+class Sweeping(Event):
+    """Pending rows were found after the walk, so it is walked again."""
+
+    sweep: int
+    sample: str
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """Verified complete."""
+
+    rows: int
+    left_alone: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stopped(Event):
+    """Stopped cleanly between two batches, and why."""
+
+    rows: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """Stopped by an error; everything before the failing batch is kept."""
+
+    reason: str
+
+
+Publish = Callable[[Event], None]
+"""Where events go. A subscriber must not block."""
+
+
+def publish_to(*subscribers: Publish) -> Publish:
+    """One place to publish to that hands every event to all subscribers in order."""
+
+    def publish(event: Event) -> None:
+        for subscriber in subscribers:
+            subscriber(event)
+
+    return publish

@@ -1,0 +1,69 @@
+"""What a data migration is, apart from how it does its work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KeyValue = Any
+"""One column of a key, as the driver gives it."""
+
+Key = tuple[KeyValue, ...]
+"""The key of one row: a value for each key column, in order."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A slice of the key space: after `lower` (None: from the first row) up to and with `upper`."""
+
+    lower: Key | None
+    upper: Key
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an author wants the work done; None leaves it to the configuration.
+
+    `batch_size` is in rows; `target_time`, the wanted length of one batch's transaction, and
+    `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
+    asynchronous computations at a time.
+    """
+
+    batch_size: int | None = None
+    target_time: float | None = None
+    max_pause: float | None = None
+    concurrency: int = 10
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The identity of one script: who it is and what it stands on.
+
+    `requires` and `until` are Alembic revisions as the author wrote them; `until` names the revision
+    that drops what the script reads, after which there is nothing left to do.
+    """
+
+    name: str
+    file: Path
+    title: str
+    requires: tuple[str, ...]
+    depends_on: tuple[str, ...]
+    until: tuple[str, ...]
+    tags: frozenset[str]
+    kind: str
+    checksum: str
+    options: Options = field(default_factory=Options)
+
+    def facts(self) -> Mapping[str, Any]:
+        """The identity as plain data, for JSON."""
+        return {
+            "name": self.name,
+            "file": str(self.file),
+            "title": self.title,
+            "kind": self.kind,
+            "requires": list(self.requires),
+            "until": list(self.until),
+            "depends_on": list(self.depends_on),
+            "tags": sorted(self.tags),
+            "checksum": self.checksum,
+        }

