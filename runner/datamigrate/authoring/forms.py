@@ -234,19 +234,24 @@ def each_batch(
 
 
 def _key_of(table: sa.TableClause, key: KeyColumns) -> tuple[Column, ...] | None:
+    _must_be_table(table)
     if key is None:
         return None
-    columns = (key,) if isinstance(key, sa.ColumnElement) else tuple(key)
+    columns = (key,) if isinstance(key, sa.ColumnElement | str) else tuple(key)
     if not columns:
         raise ScriptError("`key` is empty.", "Name the unique columns to walk, or leave `key` out.")
     return tuple(_column_of(table, column, "key") for column in columns)
 
 
-def _column_of(table: sa.TableClause, column: Any, where: str) -> Column:
+def _must_be_table(table: Any) -> None:
     if not isinstance(table, sa.TableClause):
         raise ScriptError(
             f"{table!r} is not a table.", "Declare one: sa.table('users', sa.column('id', sa.Integer), ...)."
         )
+
+
+def _column_of(table: sa.TableClause, column: Any, where: str) -> Column:
+    _must_be_table(table)
     name = column if isinstance(column, str) else getattr(column, "name", None)
     if isinstance(column, str) and column in table.c:
         return table.c[column]
@@ -297,6 +302,8 @@ def _options(
     }.items():
         if value is not None and value <= 0:
             raise ScriptError(f"`{option}` is {value}.", "It must be greater than nought.")
+    if max_pause is not None and max_pause < 0:
+        raise ScriptError(f"`max_pause` is {max_pause}.", "It must not be negative.")
     return Options(batch_size, target_time, max_pause, concurrency)
 
 

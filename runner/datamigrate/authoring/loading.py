@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import stat
 import sys
 import traceback
 from collections import defaultdict
@@ -20,7 +21,6 @@ from datamigrate.words.errors import DatamigrateError, GraphError, Place, Script
 from datamigrate.words.migration import Migration, Options
 
 MAX_BYTES = 1_000_000
-_STAMP = re.compile(r"^[\d_]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 
 
@@ -54,12 +54,15 @@ def load_script(file: Path) -> Script:
         raise problem
     module = _run_module(file, source)
     form = _form(module, tree, file)
-    return Script(_identity(module, form, tree, file), form, _revert(module, file))
+    return Script(_identity(module, form, tree, file), form, _revert(module, tree, file))
 
 
 def _read(file: Path) -> bytes:
     try:
-        if file.stat().st_size > MAX_BYTES:
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ScriptError("This is not a regular file.", "", Place(str(file)))
+        if found.st_size > MAX_BYTES:
             raise ScriptError(f"The file is larger than {MAX_BYTES:,} bytes.", "", Place(str(file)))
         return file.read_bytes()
     except OSError as error:
@@ -87,6 +90,8 @@ def _at_its_line(error: BaseException, file: Path) -> ScriptError:
     place = Place(str(file), frames[-1].lineno if frames else None)
     if isinstance(error, ScriptError):
         return ScriptError(error.message, error.hint, place)
+    if isinstance(error, SyntaxError) and error.filename == str(file):
+        return ScriptError(f"{error.msg}.", A_SCRIPT, Place(str(file), error.lineno))
     if isinstance(error, ImportError):
         hint = (
             "Scripts declare light tables (sa.table) and import nothing from the application, which changes."
@@ -117,7 +122,8 @@ def _name(module: ModuleType, file: Path) -> str:
     name = getattr(module, "name", None)
     if isinstance(name, str) and _NAME.fullmatch(name):
         return name
-    suggestion = _STAMP.sub("", file.stem) or "my_migration"
+    words = re.sub(r"[^A-Za-z0-9_]+", "_", file.stem)[:100]
+    suggestion = re.sub(r"^[^A-Za-z]+", "", words) or "my_migration"
     if name is None:
         raise ScriptError("`name` is missing.", f'Add a line: name = "{suggestion}"', Place(str(file)))
     raise ScriptError(
@@ -157,30 +163,30 @@ def _form(module: ModuleType, tree: ast.Module, file: Path) -> Form:
 
 
 def _free_form(migrate: Any, remaining: Any, tree: ast.Module, file: Path) -> FreeForm:
-    for label, function in (("migrate", migrate), ("remaining", remaining)):
-        if function is None and label == "remaining":
-            continue
-        if not inspect.iscoroutinefunction(function):
-            what = "is not asynchronous" if callable(function) else f"is {type(function).__name__}"
-            raise ScriptError(
-                f"`{label}` {what}.",
-                f"Write `async def {label}(session)`. {A_SCRIPT}",
-                _line_of(label, tree, file),
-            )
-        if len(inspect.signature(function).parameters) != 1:
-            raise ScriptError(
-                f"`{label}` must take one parameter, the session.", "", _line_of(label, tree, file)
-            )
+    _must_take_a_session("migrate", migrate, tree, file)
+    if remaining is not None:
+        _must_take_a_session("remaining", remaining, tree, file)
     return FreeForm(migrate, remaining, Options(), frozenset())
 
 
-def _revert(module: ModuleType, file: Path) -> Form | None:
+def _must_take_a_session(label: str, function: Any, tree: ast.Module, file: Path) -> None:
+    if not inspect.iscoroutinefunction(function):
+        what = "is not asynchronous" if callable(function) else f"is {type(function).__name__}"
+        raise ScriptError(
+            f"`{label}` {what}.",
+            f"Write `async def {label}(session)`. {A_SCRIPT}",
+            _line_of(label, tree, file),
+        )
+    if len(inspect.signature(function).parameters) != 1:
+        raise ScriptError(f"`{label}` must take one parameter, the session.", "", _line_of(label, tree, file))
+
+
+def _revert(module: ModuleType, tree: ast.Module, file: Path) -> Form | None:
     revert = getattr(module, "revert", None)
     if revert is None or isinstance(revert, UpdateRows | DeleteRows | ComputeRows | EachBatch):
         return revert
-    if inspect.iscoroutinefunction(revert):
-        return FreeForm(revert, None, Options(), frozenset())
-    raise ScriptError("`revert` has none of the forms that `migrate` can have.", "", Place(str(file)))
+    _must_take_a_session("revert", revert, tree, file)
+    return FreeForm(revert, None, Options(), frozenset())
 
 
 def _no_migrate(tree: ast.Module, file: Path) -> ScriptError:

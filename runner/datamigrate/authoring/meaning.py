@@ -4,12 +4,15 @@ import ast
 import hashlib
 from collections.abc import Iterator
 
+_FORMS = frozenset({"update_rows", "compute_rows", "each_batch", "delete_rows"})
 _TUNING = frozenset({"batch_size", "target_time", "max_pause", "concurrency", "tags"})
 
 
 def checksum(tree: ast.Module) -> str:
     """Sixteen hexadecimal digits, the same on every version of Python."""
-    return hashlib.sha256("".join(_words(_without_docstrings(tree))).encode()).hexdigest()[:16]
+    for node in ast.walk(tree):
+        _strip(node)
+    return hashlib.sha256("".join(_words(tree)).encode()).hexdigest()[:16]
 
 
 def _words(node: object) -> Iterator[str]:
@@ -24,23 +27,32 @@ def _words(node: object) -> Iterator[str]:
         yield ")"
     elif isinstance(node, list):
         for item in node:
-            if not _is_tuning(item):
-                yield from _words(item)
+            yield from _words(item)
     else:
-        yield repr(node)
+        # unlike repr, the same whatever Unicode this Python knows
+        yield ascii(node)
 
 
-def _is_tuning(node: object) -> bool:
-    if isinstance(node, ast.Assign):
-        return all(isinstance(t, ast.Name) and t.id == "tags" for t in node.targets)
-    return isinstance(node, ast.keyword) and node.arg in _TUNING
+def _strip(node: ast.AST) -> None:
+    """Take out what does not count; `tags` and `batch_size` elsewhere may well be columns."""
+    if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        node.body = [s for i, s in enumerate(node.body) if i or not _is_text(s)]
+    if isinstance(node, ast.Module):
+        node.body = [s for s in node.body if not _sets_tags(s)]
+    if isinstance(node, ast.Call) and _last_name(node.func) in _FORMS:
+        node.keywords = [k for k in node.keywords if k.arg not in _TUNING]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            node.body = [s for i, s in enumerate(node.body) if i or not _is_text(s)]
-    return tree
+def _sets_tags(statement: ast.stmt) -> bool:
+    if isinstance(statement, ast.AnnAssign):
+        return _last_name(statement.target) == "tags"
+    return isinstance(statement, ast.Assign) and all(_last_name(t) == "tags" for t in statement.targets)
+
+
+def _last_name(node: ast.expr) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _is_text(statement: ast.stmt) -> bool:

@@ -22,7 +22,7 @@ def parse(source: bytes, file: str) -> ast.Module:
     try:
         return ast.parse(source, filename=file)
     except SyntaxError as error:
-        raise ScriptError(f"{error.msg}.", A_SCRIPT, Place(file, error.lineno)) from None
+        raise ScriptError(f"{error.msg}.", A_SCRIPT, Place(file, error.lineno or None)) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise ScriptError(f"This is not a Python file ({error}).", "", Place(file)) from None
 
@@ -61,16 +61,19 @@ def _is_plain_text(node: ast.expr) -> bool:
 
 
 def _misspelt(tree: ast.Module, file: str) -> Iterator[ScriptError]:
-    assigned = {
-        target.id: statement.lineno
-        for statement in tree.body
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Name)
-    }
+    assigned = dict(_assigned(tree))
+    functions = {s.name for s in tree.body if isinstance(s, ast.FunctionDef | ast.AsyncFunctionDef)}
     for found, line in assigned.items():
         close = get_close_matches(found, NAMES, n=1, cutoff=0.85)
-        if close and found not in NAMES and close[0] not in assigned:
+        if close and found not in NAMES and close[0] not in assigned.keys() | functions:
             yield ScriptError(
                 f"`{found}` has no meaning here.", f"Did you mean `{close[0]}`?", Place(file, line)
             )
+
+
+def _assigned(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for statement in tree.body:
+        targets = statement.targets if isinstance(statement, ast.Assign) else []
+        if isinstance(statement, ast.AnnAssign):
+            targets = [statement.target]
+        yield from ((target.id, statement.lineno) for target in targets if isinstance(target, ast.Name))

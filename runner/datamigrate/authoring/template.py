@@ -91,13 +91,24 @@ class NewScript:
 
 def new_script(message: str, requires: tuple[str, ...], kind: str, at: datetime) -> NewScript:
     """The script for a message such as "populate full name", dated like Alembic's revisions."""
-    slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")[:60] or "data_migration"
+    slug = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")[:60].rstrip("_") or "data_migration"
     name = slug if slug[0].isalpha() else f"m_{slug}"
     text = _HEAD.format(
-        title=message[:1].upper() + message[1:].rstrip("."),
+        title=_title(message) or slug,
         imports=_IMPORTS[kind],
         name=name,
-        requires=f'"{requires[0]}"' if len(requires) == 1 else repr(requires),
+        requires=f'"{requires[0]}"' if len(requires) == 1 else _tuple(requires),
         body=_BODIES[kind],
     )
     return NewScript(f"{at:%Y%m%d_%H%M}_{slug}.py", name, text)
+
+
+def _title(message: str) -> str:
+    """The message as one line that can stand in a docstring."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    line = line.rstrip(".").replace("\\", "\\\\").replace('"""', "'''")
+    return line[:1].upper() + line[1:]
+
+
+def _tuple(names: tuple[str, ...]) -> str:
+    return "(" + ", ".join(f'"{name}"' for name in names) + ")"

@@ -6,7 +6,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from datamigrate.words.errors import ConfigurationError
+from datamigrate.words.errors import ConfigurationError, DatabaseUnavailable
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -34,8 +34,9 @@ class Address:
         return Path(self.url.database) if self.backend == "sqlite" and self.url.database else None
 
     def __str__(self) -> str:
-        """The URL with its password hidden."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL without its password, wherever that stands."""
+        shown = self.url.difference_update_query([n for n in self.url.query if "password" in n.lower()])
+        return shown.render_as_string(hide_password=True)
 
 
 def address(text: str | URL, source: str, base: Path) -> Address:
@@ -61,8 +62,16 @@ def address(text: str | URL, source: str, base: Path) -> Address:
     return _sqlite(url, source, base) if backend == "sqlite" else _postgresql(url, source)
 
 
+def no_sqlite_file(file: Path, source: str) -> DatabaseUnavailable:
+    """The error for a database file that is not there."""
+    return DatabaseUnavailable(
+        f"There is no SQLite database at {file} (from {source}).",
+        "Create it with `alembic upgrade head`, or mend the URL.",
+    )
+
+
 def _sqlite(url: URL, source: str, base: Path) -> Address:
-    if not url.database or url.database == ":memory:" or "mode=memory" in url.database:
+    if url.database in (None, "", ":memory:", "file::memory:") or "memory" in url.query.get("mode", ""):
         raise ConfigurationError(
             f"The database URL from {source} names an in-memory SQLite database, which no other process sees.",
             "Name a file: sqlite:///path/to/file.db.",

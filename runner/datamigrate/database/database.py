@@ -9,7 +9,7 @@ import anyio
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from datamigrate.database.address import Address
+from datamigrate.database.address import Address, no_sqlite_file
 from datamigrate.database.dialects import Dialect, dialect_for
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.dialects.sqlite import WRITES
@@ -84,10 +84,7 @@ class Database:
 def open_database(address: Address, read_only: bool) -> Database:
     """The database at this address; nothing is connected yet. A missing SQLite file is an error at once."""
     if address.file is not None and not str(address.file).startswith("file:") and not address.file.exists():
-        raise DatabaseUnavailable(
-            f"There is no SQLite database at {address.file} (from {address.source}).",
-            "Create it with `alembic upgrade head`, or mend the URL.",
-        )
+        raise no_sqlite_file(address.file, address.source)
     dialect = dialect_for(address.backend)
     engine = dialect.engine(address, read_only)
     watch(engine.sync_engine)

@@ -16,14 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.words.errors import BatchFailed
 
 _ACTIVE = "datamigrate_script"
-_NOISE = re.compile(r"\s+|--[^\n]*\n?|/\*.*?\*/", re.DOTALL)
+_NOISE = re.compile(r"[\s;]+|--[^\n]*\n?|/\*.*?\*/", re.DOTALL)
 _DDL = re.compile(
     r"(CREATE|ALTER|DROP|TRUNCATE|COMMENT|GRANT|REVOKE|REINDEX|VACUUM|CLUSTER|REFRESH|ATTACH|DETACH)\b"
     r"(?!\s+(GLOBAL\s+|LOCAL\s+)?TEMP(ORARY)?\b)",
     re.IGNORECASE,
 )
 _ENDING = re.compile(
-    r"(COMMIT|END|ABORT|BEGIN|START|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I | re.S
+    r"(COMMIT|END|ABORT|BEGIN|START|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+((WORK|TRANSACTION)\s+)?TO\b))\b",
+    re.IGNORECASE,
 )
 
 

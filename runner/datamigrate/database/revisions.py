@@ -18,10 +18,20 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError, RevisionError
 from alembic.util import CommandError
 from anyio import to_thread
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, Dialect, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import Pool
 
+from datamigrate.database.address import no_sqlite_file
 from datamigrate.thought.planner import Revisions, Schema
-from datamigrate.words.errors import AlembicNotFound, ConfigurationError, GraphError, RevisionUnknown
+from datamigrate.words.errors import (
+    AlembicNotFound,
+    ConfigurationError,
+    DatabaseUnavailable,
+    GraphError,
+    RevisionUnknown,
+)
 from datamigrate.words.migration import Migration
 
 
@@ -94,7 +104,7 @@ def find_history(start: Path, options: AlembicOptions) -> History:
 async def ask_env(history: History) -> Environment:
     """Run the project's env.py far enough to learn where it connects to. Nothing is migrated or created.
 
-    Raises ConfigurationError when env.py fails.
+    Raises ConfigurationError when env.py fails, DatabaseUnavailable when only its database does.
     """
     # the async template of env.py calls asyncio.run, which needs a thread without a running loop
     return await to_thread.run_sync(_run_env, history)
@@ -182,6 +192,7 @@ def _has_alembic_table(file: Path) -> bool:
 
 def _run_env(history: History) -> Environment:
     asked: list[Environment] = []
+    under_way: list[str] = []
 
     def note(_heads: Any, context: MigrationContext) -> list[Any]:
         connection = context.connection
@@ -199,12 +210,20 @@ def _run_env(history: History) -> Environment:
         with (
             contextlib.chdir(history.root),
             _undisturbed(),
+            _connecting(under_way),
             EnvironmentContext(history.config, history.script, fn=note, dont_mutate=True),
         ):
             history.script.run_env()
     except CommandError as error:
         raise ConfigurationError(f"env.py says: {error}") from error
+    except DatabaseUnavailable:
+        raise
     except Exception as error:
+        if under_way:
+            raise DatabaseUnavailable(
+                f"The database that the project's env.py connects to does not let us in: {_first_line(error)}.",
+                "Start the database or mend the URL; `-v` shows the whole error.",
+            ) from error
         raise ConfigurationError(f"env.py fails: {type(error).__name__}: {error}") from error
     if not asked:
         raise ConfigurationError(
@@ -212,6 +231,36 @@ def _run_env(history: History) -> Environment:
             "Pass --url, or set DATABASE_URL.",
         )
     return asked[0]
+
+
+@contextlib.contextmanager
+def _connecting(under_way: list[str]) -> Iterator[None]:
+    """Note in `under_way` which connections env.py has begun and not got.
+
+    Connecting to a SQLite file that is not there would create it, and we only look: that is refused.
+    """
+
+    def begin(dialect: Dialect, _record: Any, arguments: list[Any], _options: Any) -> None:
+        file = str(arguments[0]) if dialect.name == "sqlite" and arguments else ""
+        if file and file != ":memory:" and not file.startswith("file:") and not Path(file).exists():
+            raise no_sqlite_file(Path(file).absolute(), "the project's env.py")
+        under_way.append(dialect.name)
+
+    def end(_connection: Any, _record: Any) -> None:
+        under_way.clear()
+
+    event.listen(Engine, "do_connect", begin)
+    event.listen(Pool, "connect", end)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "do_connect", begin)
+        event.remove(Pool, "connect", end)
+
+
+def _first_line(error: Exception) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return (str(cause).strip().partition("\n")[0] or type(cause).__name__).rstrip(".")
 
 
 @contextlib.contextmanager

@@ -78,14 +78,15 @@ async def compute(
         results = await _whole_batch(form, rows, file)
     else:
         results = await _row_by_row(form, rows, keys, file)
-    wanted = [column.name for column in form.writes]
+    wanted = _wanted(form)
     written: list[tuple[Any, ...]] = []
     left_alone: list[Key] = []
     for raw_row, key, result in zip(raw, keys, results, strict=True):
         if result is None:
             left_alone.append(key)
         else:
-            written.append((*raw_row[:start], *_values(form, wanted, key, result)))
+            _check(wanted, key, result)
+            written.append((*raw_row[:start], *(result[name] for name in wanted)))
     return Computed(tuple(written), tuple(left_alone))
 
 
@@ -138,39 +139,44 @@ async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], fil
     return results
 
 
-def _values(form: ComputeRows, wanted: list[str], key: Key, result: Any) -> list[Any]:
-    if not isinstance(result, Mapping):
+def _wanted(form: ComputeRows) -> dict[str, tuple[type, ...]]:
+    """The names that a result must have, each with the types it may be of (none: the driver judges)."""
+    return {column.name: _accepted(column.type) for column in form.writes}
+
+
+def _accepted(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
+    if isinstance(kind, sa.types.TypeDecorator | sa.types.NullType | sa.Enum):
+        return ()
+    try:
+        return _ACCEPTED.get(kind.python_type, ())
+    except NotImplementedError:
+        return ()
+
+
+def _check(wanted: Mapping[str, tuple[type, ...]], key: Key, result: Any) -> None:
+    if type(result) is not dict and not isinstance(result, Mapping):
         raise BatchFailed(
             f"Row {show_key(key)}: migrate() returned {type(result).__name__}, not a mapping.",
-            f'Return {{"{wanted[0]}": value}}, or None to leave the row alone.',
+            f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
         )
-    if set(result) != set(wanted):
-        unknown = sorted(set(map(str, result)) - set(wanted))
-        missing = sorted(set(wanted) - set(map(str, result)))
-        said = (
-            f"returned {', '.join(unknown)}, which `writes` does not name"
-            if unknown
-            else f"did not return {', '.join(missing)}, which `writes` names"
-        )
-        raise BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
-    for column in form.writes:
-        _check_type(key, column, result[column.name])
-    return [result[name] for name in wanted]
+    if result.keys() != wanted.keys():
+        raise _wrong_columns(wanted, key, set(map(str, result)))
+    for name, accepted in wanted.items():
+        value = result[name]
+        if value is not None and accepted and not isinstance(value, accepted):
+            raise BatchFailed(
+                f"Row {show_key(key)}: migrate() returned {type(value).__name__} for {name}, "
+                f"which takes {accepted[0].__name__}.",
+                "Convert it in the script.",
+            )
 
 
-def _check_type(key: Key, column: sa.ColumnClause[Any], value: Any) -> None:
-    if value is None or isinstance(column.type, sa.types.TypeDecorator | sa.types.NullType | sa.Enum):
-        return
-    try:
-        accepted = _ACCEPTED.get(column.type.python_type)
-    except NotImplementedError:
-        return
-    if accepted and not isinstance(value, accepted):
-        raise BatchFailed(
-            f"Row {show_key(key)}: migrate() returned {type(value).__name__} for {column.name}, "
-            f"which takes {accepted[0].__name__}.",
-            "Convert it in the script.",
-        )
+def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: set[str]) -> BatchFailed:
+    if unknown := sorted(returned - wanted.keys()):
+        said = f"returned {', '.join(unknown)}, which `writes` does not name"
+    else:
+        said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
+    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
 
 
 def _at_row(error: Exception, key: Key | None, file: Path) -> BatchFailed:

@@ -51,4 +51,6 @@ def for_script(settings: Settings, options: Options, computes: bool, batch_size:
     rows = batch_size or options.batch_size
     if rows:
         limits = fixed(limits, rows)
-    return replace(settings, limits=limits, first_rows=min(rows or settings.first_rows, limits.max_rows))
+    pause = settings.pause if options.max_pause is None else min(settings.pause, options.max_pause)
+    first_rows = min(rows or settings.first_rows, limits.max_rows)
+    return replace(settings, limits=limits, first_rows=first_rows, pause=pause)

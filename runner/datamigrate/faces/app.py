@@ -22,6 +22,7 @@ from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.thought.graph import problems as graph_problems
+from datamigrate.thought.graph import without_cycles
 from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.planner import Action, Plan, Revisions, Step, make_plan
 from datamigrate.words.errors import DatamigrateError, GraphError, UnknownMigration
@@ -187,9 +188,10 @@ class Application:
         schema = schema_at(self.project.history, heads)
         revisions, unresolved = _resolve_all(self.project.history, library)
         usable = [script.migration for script in library.scripts if script.name in revisions]
-        unfit = graph_problems(usable, frozenset(view.migrations))
+        unfit = graph_problems(usable, frozenset({*view.migrations, *(s.name for s in library.scripts)}))
         problems = (*library.problems, *unresolved, *unfit)
-        plan = make_plan(usable if not unfit else [], revisions, schema, view.for_planning())
+        plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning())
+        _refuse_unknown_tags(tags, library, problems)
         _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
         return Situation(library, _narrowed(plan, names, tags), view, problems, whereabouts)
 
@@ -256,6 +258,16 @@ def _refuse_unknown(names: Sequence[str], known: Iterable[str], problems: Sequen
             close = get_close_matches(name, everyone, n=1)
             hint = f"Did you mean {close[0]!r}?" if close else "`datamigrate list` shows the names there are."
             raise UnknownMigration(f"There is no data migration {name!r}.", hint)
+
+
+def _refuse_unknown_tags(tags: Sequence[str], library: Library, problems: Sequence[DatamigrateError]) -> None:
+    everyone = {tag for migration in library.migrations for tag in migration.tags}
+    for tag in tags:
+        if tag not in everyone:
+            if problems:
+                raise problems[0]
+            hint = f"Tags there are: {', '.join(sorted(everyone))}." if everyone else "No script has a tag."
+            raise UnknownMigration(f"No data migration has the tag {tag!r}.", hint)
 
 
 def _narrowed(plan: Plan, names: Sequence[str], tags: Sequence[str]) -> Plan:

@@ -46,7 +46,7 @@ class Globals:
     color: str | None = None
     log_format: str | None = None
 
-    def over(self, outer: "Globals") -> "Globals":
+    def over(self, outer: Globals) -> Globals:
         """These, and the outer ones where these say nothing."""
         return Globals(**{name: value or getattr(outer, name) for name, value in vars(self).items()})
 
@@ -82,23 +82,25 @@ def _verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
         settings = mine.over(context.obj or Globals())
         from datamigrate.faces.output import output_for
 
-        output = output_for(settings.as_json, settings.quiet, settings.color, settings.log_format)
+        output = output_for(
+            settings.as_json, settings.quiet, settings.color, settings.log_format, settings.verbose
+        )
         try:
             code = function(output, lambda: _application(settings), **options) or Exit.OK
         except DatamigrateError as error:
-            output.error(error, settings.verbose)
+            output.error(error)
             code = error.exit
         except KeyboardInterrupt:
             code = Exit.INTERRUPTED
         except Exception as error:
-            output.surprise(error, settings.verbose)
+            output.surprise(error)
             code = Exit.FAILED
         context.exit(int(code))
 
     return call
 
 
-def _application(settings: Globals) -> "Application":
+def _application(settings: Globals) -> Application:
     from datamigrate.database.revisions import AlembicOptions
     from datamigrate.faces.app import Application
     from datamigrate.faces.project import Call, find_project
@@ -109,16 +111,11 @@ def _application(settings: Globals) -> "Application":
     return Application(find_project(Call(Path.cwd(), alembic, settings.url)))
 
 
-class _Duration(click.ParamType[float]):
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            return parse_duration(value)
-        except UsageError as error:
-            self.fail(f"{error.message} {error.hint}", param, ctx)
+def _duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except UsageError as error:
+        raise click.BadParameter(f"{error.message} {error.hint}") from None
 
 
 Get = Callable[[], "Application"]
@@ -141,7 +138,7 @@ def cli(context: click.Context, /, **options: Any) -> None:
 
 @cli.command()
 @_verb
-def init(output: "Output", get: Get) -> None:
+def init(output: Output, get: Get) -> None:
     """Write [tool.datamigrate] and datamigrations/ into a project that has Alembic."""
     from datamigrate.faces.setting_up import set_up
 
@@ -162,7 +159,7 @@ def init(output: "Output", get: Get) -> None:
     show_default=True,
 )  # fmt: skip
 @_verb
-def new(output: "Output", get: Get, message: str, requires: tuple[str, ...], kind: str) -> None:
+def new(output: Output, get: Get, message: str, requires: tuple[str, ...], kind: str) -> None:
     """Write a new data script."""
     path = get().new(message, requires, kind)
     output.data({"file": str(path)}, str(path))
@@ -170,14 +167,14 @@ def new(output: "Output", get: Get, message: str, requires: tuple[str, ...], kin
 
 @cli.command("list")
 @_verb
-def list_(output: "Output", get: Get) -> Exit:
+def list_(output: Output, get: Get) -> Exit:
     """List the scripts."""
-    from datamigrate.faces.render import list_table, problem_facts
+    from datamigrate.faces.render import list_table
 
     library = get().project.library()
     facts = {
         "migrations": [m.facts() for m in library.migrations],
-        "problems": [problem_facts(p) for p in library.problems],
+        "problems": [p.facts() for p in library.problems],
     }
     output.data(facts, list_table(library))
     return output.problems(library.problems)
@@ -186,7 +183,7 @@ def list_(output: "Output", get: Get) -> Exit:
 @cli.command()
 @click.argument("name")
 @_verb
-def show(output: "Output", get: Get, name: str) -> None:
+def show(output: Output, get: Get, name: str) -> None:
     """Show one migration: script, ranges, how it came to its state."""
     import anyio
 
@@ -201,7 +198,7 @@ def show(output: "Output", get: Get, name: str) -> None:
 @cli.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
 @_verb
-def history(output: "Output", get: Get, limit: int) -> None:
+def history(output: Output, get: Get, limit: int) -> None:
     """List past runs, newest first."""
     import anyio
 
@@ -217,7 +214,7 @@ def history(output: "Output", get: Get, limit: int) -> None:
 @click.option("--tag", "tags", multiple=True)
 @click.option("--exit-code", is_flag=True, help="Exit 3 when something is pending, 4 when blocked.")
 @_verb
-def plan(output: "Output", get: Get, names: tuple[str, ...], tags: tuple[str, ...], exit_code: bool) -> Exit:
+def plan(output: Output, get: Get, names: tuple[str, ...], tags: tuple[str, ...], exit_code: bool) -> Exit:
     """Say what `run` would do, in order, and why not. Writes nothing."""
     import anyio
 
@@ -236,7 +233,7 @@ def plan(output: "Output", get: Get, names: tuple[str, ...], tags: tuple[str, ..
 @click.option("--count", is_flag=True, help="Count the pending rows exactly, now.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
 @_verb
-def status(output: "Output", get: Get, name: str | None, check: bool, count: bool, watch: bool) -> Exit:
+def status(output: Output, get: Get, name: str | None, check: bool, count: bool, watch: bool) -> Exit:
     """Show a row per migration: state, progress, rate, time to go. Writes nothing."""
     import anyio
 
@@ -269,13 +266,18 @@ def status(output: "Output", get: Get, name: str | None, check: bool, count: boo
 @click.argument("names", nargs=-1)
 @click.option("--tag", "tags", multiple=True, help="Only migrations with this tag, and what they depend on.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and to how many rows. Writes nothing.")
-@click.option("--max-time", type=_Duration(), help="Stop cleanly after this long (exit 75), e.g. 25m.")
+@click.option(
+    "--max-time",
+    callback=_duration,
+    metavar="DURATION",
+    help="Stop cleanly after this long (exit 75), e.g. 25m.",
+)
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @_verb
-def run(output: "Output", get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
+def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
     """Run what is pending, in batches, and verify it."""
     import anyio
 
@@ -290,7 +292,7 @@ def _operator_verb(verb: str, help_text: str) -> None:
     @click.argument("name")
     @click.option("--reason", help="Why; kept in the history.")
     @_verb
-    def command(output: "Output", get: Get, name: str, reason: str | None) -> None:
+    def command(output: Output, get: Get, name: str, reason: str | None) -> None:
         import anyio
 
         from datamigrate.thought.lifecycle import Cause

@@ -1,5 +1,6 @@
 """`[tool.datamigrate]` in pyproject.toml: found in the current directory or above."""
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ def configuration_from(table: Mapping[str, Any], root: Path, source: str) -> Con
             raise ConfigurationError(f"{source}: [tool.datamigrate] has an unknown key {key!r}.", hint)
         try:
             configuration = _KEYS[key](configuration, value)
-        except (ValueError, UsageError) as error:
+        except (ValueError, OverflowError, UsageError) as error:
             raise ConfigurationError(f"{source}: [tool.datamigrate] {key} = {value!r}: {error}") from None
     return configuration
 
@@ -51,10 +52,10 @@ def _table(file: Path) -> Mapping[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        tool = tomllib.loads(file.read_text()).get("tool", {})
+        tool = tomllib.loads(file.read_text("utf-8")).get("tool", {})
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read: {error}.") from None
-    table = tool.get("datamigrate")
+    table = tool.get("datamigrate") if isinstance(tool, dict) else None
     if table is not None and not isinstance(table, dict):
         raise ConfigurationError(f"{file}: tool.datamigrate is not a table.")
     return table
@@ -72,9 +73,9 @@ def _text(value: Any) -> str:
 def _seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('a duration is wanted, e.g. 0.5, "500ms" or "10s"')
-    seconds = parse_duration(str(value))
-    if seconds < 0:
-        raise ValueError("it must not be negative")
+    seconds = parse_duration(value) if isinstance(value, str) else float(value)
+    if not 0 <= seconds < math.inf:
+        raise ValueError("it must be neither negative nor infinite")
     return seconds
 
 

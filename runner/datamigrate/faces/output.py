@@ -29,6 +29,7 @@ class Output:
     as_json: bool
     quiet: bool
     log_json: bool
+    verbose: bool = False
 
     def data(self, facts: dict[str, Any], shown: RenderableType | None) -> None:
         """What was asked for: as JSON for programs, else as it is shown to people."""
@@ -41,39 +42,44 @@ class Output:
 
     def say(self, sentence: str) -> None:
         """Something beside the data."""
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self.log_json:
+            self._log({"event": "Note", "message": sentence})
+        else:
             self.aside.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
-    def error(self, error: DatamigrateError, verbose: bool = False) -> None:
-        """What happened and what to do next."""
-        if verbose:
-            traceback.print_exception(error, file=self.aside.file)
+    def error(self, error: DatamigrateError) -> None:
+        """What the whole call ends with, in place of its data."""
         if self.as_json:
-            facts = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-            self.console.file.write(
-                json.dumps({"version": 1} | facts | {"exit": int(error.exit)}, indent=2) + "\n"
-            )
+            facts = {"version": 1} | error.facts() | {"exit": int(error.exit)}
+            self.console.file.write(json.dumps(facts, indent=2) + "\n")
+        self.tell(error)
+
+    def tell(self, error: DatamigrateError) -> None:
+        """What happened and what to do next; with -v also the traceback."""
+        if self.verbose:
+            traceback.print_exception(error, file=self.aside.file)
+        if self.log_json:
+            self._log({"event": "Error"} | error.facts())
+            return
         self.aside.print("[bold red]Error:[/] ", end="")
         self.aside.print(error.message, markup=False, highlight=False, soft_wrap=True)
         if error.hint:
             self.aside.print(error.hint, markup=False, highlight=False, soft_wrap=True)
 
-    def surprise(self, error: Exception, verbose: bool) -> None:
+    def surprise(self, error: Exception) -> None:
         """An error that nobody has foreseen."""
         first = str(error).partition("\n")[0]
-        self.error(
-            DatamigrateError(
-                f"Unexpected {type(error).__name__}: {first}",
-                "" if verbose else "Run again with -v for the whole story. Committed batches are kept.",
-            ),
-        )
-        if verbose:
-            traceback.print_exception(error, file=self.aside.file)
+        hint = "" if self.verbose else "Run again with -v for the whole story. Committed batches are kept."
+        unforeseen = DatamigrateError(f"Unexpected {type(error).__name__}: {first}", hint)
+        unforeseen.__cause__ = error
+        self.error(unforeseen)
 
     def problems(self, problems: Sequence[DatamigrateError]) -> Exit:
-        """Tell of every problem; the exit code that follows."""
+        """Tell of every problem, beside the data; the exit code that follows."""
         for problem in problems:
-            self.error(problem)
+            self.tell(problem)
         return Exit.FAILED if problems else Exit.OK
 
     def complain(self, situation: Situation) -> None:
@@ -83,23 +89,27 @@ class Output:
 
     def log(self, event: events.Event) -> None:
         """An event as a line of JSON on stderr."""
-        self.aside.file.write(json.dumps(event.facts(), default=str) + "\n")
+        self._log(event.facts())
+
+    def _log(self, facts: dict[str, Any]) -> None:
+        self.aside.file.write(json.dumps(facts, default=str) + "\n")
         self.aside.file.flush()
 
 
-def output_for(as_json: bool, quiet: bool, color: str | None, log_format: str | None) -> Output:
+def output_for(
+    as_json: bool, quiet: bool, color: str | None, log_format: str | None, verbose: bool = False
+) -> Output:
     """The output as the options, NO_COLOR and FORCE_COLOR want it."""
     # retries are told by our own events
     stamina.instrumentation.set_on_retry_hooks([])
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    return Output(
-        _console(sys.stdout, color), _console(sys.stderr, color), as_json, quiet, log_format == "json"
-    )
+    console, aside = _console(sys.stdout, color), _console(sys.stderr, color)
+    return Output(console, aside, as_json, quiet, log_format == "json", verbose)
 
 
 def _console(stream: Any, color: str | None) -> Console:
     forced = True if color == "always" else None
-    no_color = True if color == "never" else None
+    no_color = {"never": True, "always": False}.get(color or "")
     is_terminal = stream.isatty()
     width = None if is_terminal or "COLUMNS" in os.environ else WIDE
     return Console(file=stream, force_terminal=forced, no_color=no_color, width=width, highlight=False)

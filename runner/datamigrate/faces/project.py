@@ -14,7 +14,7 @@ from datamigrate.authoring.script import Library
 from datamigrate.database.address import Address, address
 from datamigrate.database.revisions import AlembicOptions, Environment, History, ask_env, find_history
 from datamigrate.faces.config import Configuration, read_configuration
-from datamigrate.words.errors import ConfigurationError, DatabaseNotNamed
+from datamigrate.words.errors import ConfigurationError, DatabaseNotNamed, DatabaseUnavailable
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,13 @@ def find_project(call: Call) -> Project:
 async def locate(project: Project, named: Address | None) -> Whereabouts:
     """The database that is `named`, or else what env.py connects to, with what env.py tells of it.
 
-    Raises DatabaseNotNamed with every place looked at.
+    Raises DatabaseNotNamed with every place looked at, DatabaseUnavailable when env.py's does not answer.
     """
     try:
         environment = await ask_env(project.history)
-    except ConfigurationError as error:
+    except (ConfigurationError, DatabaseUnavailable) as error:
+        if named is None and isinstance(error, DatabaseUnavailable):
+            raise
         if named is None:
             raise DatabaseNotNamed(
                 "No database is named: looked at --url, DATAMIGRATE_URL, [tool.datamigrate] engine, "

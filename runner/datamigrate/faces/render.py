@@ -15,7 +15,6 @@ from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import TO_DO, Action, Plan, Step
 from datamigrate.thought.progress import Progress
 from datamigrate.words.duration import human_duration
-from datamigrate.words.errors import DatamigrateError
 
 _COLOURS = {
     "run": "green",
@@ -48,7 +47,7 @@ def plan_facts(situation: Situation) -> dict[str, Any]:
         "heads": list(situation.plan.heads),
         "steps": [step.facts() for step in situation.plan.steps],
         "gone": list(situation.plan.gone),
-        "problems": [problem_facts(problem) for problem in situation.problems],
+        "problems": [problem.facts() for problem in situation.problems],
     }
 
 
@@ -178,11 +177,6 @@ def report_facts(report: Report) -> dict[str, Any]:
         "stopped": report.stopped,
         "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
     }
-
-
-def problem_facts(problem: DatamigrateError) -> dict[str, Any]:
-    """An error for programs."""
-    return {"error": type(problem).__name__, "message": problem.message, "hint": problem.hint}
 
 
 def _detail_fields(detail: Detail) -> list[tuple[str, str]]:

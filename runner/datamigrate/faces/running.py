@@ -1,5 +1,6 @@
 """`datamigrate run` as a person meets it: signals, progress, the report at the end."""
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from datamigrate.thought.planner import Action
 from datamigrate.words.events import Event, Publish
 from datamigrate.words.exits import Exit
 
+_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
+
 
 async def run_and_report(
     output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
@@ -29,25 +32,27 @@ async def run_and_report(
         batch_size=options["batch_size"],
         keep_going=options["keep_going"],
         wait=not options["no_wait"],
-        arguments=" ".join(sys.argv[1:]),
+        arguments=_PASSWORD.sub(r"\1:***@", " ".join(sys.argv[1:])),
     )
     with _progress(output) as publish:
         situation, report = await until_signalled(
             stop, lambda: application.run(asked, stop, publish), output.say
         )
     output.complain(situation)
-    output.problems(situation.problems)
+    unusable = output.problems(situation.problems)
     for step in situation.plan.having(Action.BLOCKED) + situation.plan.having(Action.DRIFTED):
         output.say(f"{step.migration.name}: {step.action}, {step.reason}")
     for result in report.results:
         if result.error:
-            output.error(result.error)
+            output.tell(result.error)
         elif result.outcome == "skipped":
             output.say(f"{result.name}: skipped, {result.reason}")
     if not report.results:
         output.say("Nothing to do.")
-    output.data(report_facts(report), None)
-    return report.exit
+    output.data(report_facts(report) | {"problems": [p.facts() for p in situation.problems]}, None)
+    # a broken script matters here when all were asked for, or when what was asked for waits for it
+    stuck = report.plan.having(Action.BLOCKED) or not names
+    return report.exit or (unusable if stuck else Exit.OK)
 
 
 async def preview(
@@ -68,7 +73,7 @@ def _progress(output: Output) -> Iterator[Publish]:
         yield output.log
     elif output.quiet:
         yield _ignore
-    elif output.aside.is_terminal:
+    elif output.aside.file.isatty():
         with Bar(output.aside) as bar:
             yield bar
     else:

@@ -20,11 +20,11 @@ VERSION = 1
 _Encode = Callable[[Any], str]
 _Decode = Callable[[str], KeyValue]
 
-# Looked up by exact type, so that a bool is never taken for an int nor a datetime for a date.
+# The nearest ancestor counts: drivers bring their own UUID, and a datetime must not be taken for a date.
 _TAGS: dict[type, tuple[str, _Encode, _Decode]] = {
-    int: ("int", str, int),
+    int: ("int", int.__repr__, int),
     float: ("float", float.hex, float.fromhex),
-    str: ("str", str, str),
+    str: ("str", str.__str__, str),
     bytes: ("bytes", lambda v: base64.b64encode(v).decode(), base64.b64decode),
     UUID: ("uuid", str, UUID),
     Decimal: ("decimal", str, Decimal),
@@ -46,7 +46,7 @@ def decode_key(text: str) -> Key:
         stored = json.loads(text)
         if stored["v"] != VERSION:
             raise KeyUnfit(f"The stored cursor has version {stored['v']!r}; this program reads {VERSION}.")
-        return tuple(_DECODERS[tag](value) for tag, value in stored["key"])
+        return tuple(_untagged(tag, value) for tag, value in stored["key"])
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise KeyUnfit(f"The stored cursor {text[:80]!r} cannot be read.") from error
 
@@ -66,6 +66,13 @@ def _tagged(value: KeyValue) -> list[str]:
         )
     tag, encode, _ = _TAGS[exact]
     return [tag, encode(value)]
+
+
+def _untagged(tag: str, text: str) -> KeyValue:
+    # a value that would be written otherwise was not written by `_tagged`
+    if not isinstance(text, str) or _tagged(value := _DECODERS[tag](text)) != [tag, text]:
+        raise ValueError(f"{text!r} is no {tag}")
+    return value
 
 
 def _shown(value: KeyValue) -> str:

@@ -12,7 +12,8 @@ from datamigrate.words.migration import Migration
 def problems(migrations: Iterable[Migration], known: frozenset[str] = frozenset()) -> list[GraphError]:
     """What is wrong with `depends_on`: unknown names and cycles, each with the files that name them.
 
-    `known` are names of migrations whose files are gone but which the ledger remembers.
+    `known` are names that are not among these and yet exist: of migrations whose files are gone but which
+    the ledger remembers, and of scripts that have a problem of their own.
     """
     everyone = {m.name: m for m in migrations}
     unknown = [
@@ -21,7 +22,14 @@ def problems(migrations: Iterable[Migration], known: frozenset[str] = frozenset(
         for dependency in m.depends_on
         if dependency not in everyone and dependency not in known
     ]
-    return unknown or _cycles(everyone)
+    return [*unknown, *(_cycle(names, everyone) for names in _cycles(everyone))]
+
+
+def without_cycles(migrations: Iterable[Migration]) -> list[Migration]:
+    """Those that can be put in order: all but the members of a cycle."""
+    everyone = list(migrations)
+    going_round = {name for cycle in _cycles({m.name: m for m in everyone}) for name in cycle}
+    return [m for m in everyone if m.name not in going_round]
 
 
 def in_order(migrations: Iterable[Migration], rank: Callable[[Migration], Any]) -> list[Migration]:
@@ -55,12 +63,17 @@ def _unknown(migration: Migration, dependency: str, everyone: Mapping[str, Migra
     return GraphError(f"{migration.file}: depends_on names {dependency!r}, which no script has.", hint)
 
 
-def _cycles(everyone: Mapping[str, Migration]) -> list[GraphError]:
-    try:
-        TopologicalSorter(_edges(everyone)).prepare()
-    except CycleError as error:
-        return [_cycle(error.args[1], everyone)]
-    return []
+def _cycles(everyone: Mapping[str, Migration]) -> list[list[str]]:
+    rest, cycles = dict(everyone), []
+    while True:
+        try:
+            TopologicalSorter(_edges(rest)).prepare()
+        except CycleError as error:
+            cycles.append(error.args[1])
+            for name in set(error.args[1]):
+                del rest[name]
+        else:
+            return cycles
 
 
 def _cycle(names: list[str], everyone: Mapping[str, Migration]) -> GraphError:

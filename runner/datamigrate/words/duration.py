@@ -20,7 +20,7 @@ def parse_duration(text: str) -> float:
 
 def human_duration(seconds: float) -> str:
     """The duration in at most two units: 4.2s, 12m 5s, 3h 20m, 2d 4h."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}s"
     whole = round(seconds)
     days, rest = divmod(whole, 86400)

@@ -37,6 +37,10 @@ class DatamigrateError(Exception):
         self.message = message
         self.hint = hint
 
+    def facts(self) -> dict[str, str]:
+        """The error as plain data, for JSON."""
+        return {"error": type(self).__name__, "message": self.message, "hint": self.hint}
+
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
 

@@ -283,8 +283,8 @@ class Ledger:
         t = self.tables.range
         afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0}
         if not keep_counts:
-            afresh |= {"rows": 0, "left_alone": 0, "batches": 0, "seconds": 0.0, "owner": None}
-            afresh |= {"heartbeat": None, "generation": t.c.generation + 1}
+            afresh |= {"rows": 0, "left_alone": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
+            afresh |= {"owner": None, "heartbeat": None, "generation": t.c.generation + 1}
         await connection.execute(sa.update(t).where(t.c.migration == migration.name).values(afresh))
         await self._adopt(connection, migration)
 

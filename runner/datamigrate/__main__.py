@@ -1,0 +1,5 @@
+"""`python -m datamigrate` is the `datamigrate` command."""
+
+from datamigrate.faces.cli import main
+
+main()

@@ -1,0 +1,71 @@
+"""Every command in the documentation is run, and prints what the documentation says it prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from databases import ROOT, ScratchDatabase, upgrade
+from documents import Reader, blocks_of
+
+FIRST_REVISIONS = ("*_first_migration.py", "*_add_full_name_and_slug.py")
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def project_without_data_migrations(directory: Path) -> None:
+    """The chat as it was when users.full_name had just been added, before datamigrate came."""
+    (directory / "alembic/versions").mkdir(parents=True)
+    for file in ("env.py", "script.py.mako"):
+        shutil.copy(ROOT / "alembic" / file, directory / "alembic")
+    for pattern in FIRST_REVISIONS:
+        [revision] = (ROOT / "alembic/versions").glob(pattern)
+        shutil.copy(revision, directory / "alembic/versions")
+    shutil.copytree(ROOT / "runner/chat", directory / "runner/chat")
+    (directory / "pyproject.toml").write_text(
+        '[tool.alembic]\nscript_location = "%(here)s/alembic"\nprepend_sys_path = ["%(here)s/runner"]\n'
+    )
+
+
+def a_thousand_users(database: ScratchDatabase) -> None:
+    database.execute(
+        "INSERT INTO users (id, first_name, last_name, email, created_at) "
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+        "SELECT i, 'Ada', 'Byron ' || i, 'ada' || i || '@example.org', CURRENT_TIMESTAMP FROM n"
+    )
+
+
+def test_following_the_readme_leads_to_a_verified_migration(
+    tmp_path: Path, database: ScratchDatabase
+) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    project_without_data_migrations(tmp_path)
+    blocks = [b for b in blocks_of(ROOT / "README.md") if b.text != "make demo\n"]
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks)
+    assert database.scalar("SELECT count(*) FROM users WHERE full_name = 'Ada Byron ' || id") == 1000
+
+
+def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
+    reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
+    reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])
+    assert re.search(r"populate_full_name +done +1,000", reader.printed)
+    assert database.scalar("SELECT count(*) FROM users WHERE full_name IS NULL") == 0
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
+def test_python_in_the_documents_is_python(document: Path) -> None:
+    for block in blocks_of(document):
+        if block.language == "python":
+            compile(block.text, str(document), "exec")
