@@ -31,8 +31,10 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # SQLAlchemy comes in with the first name that needs it, so that `datamigrate --help` stays quick
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+if not TYPE_CHECKING:  # or a type checker would take every name for granted
+
+    def __getattr__(name: str) -> Any:
+        # SQLAlchemy comes in with the first name that needs it, so that `datamigrate --help` stays quick
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_HOMES[name]), name)

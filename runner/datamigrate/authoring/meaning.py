@@ -15,22 +15,35 @@ def checksum(tree: ast.Module) -> str:
     return hashlib.sha256("".join(_words(tree)).encode()).hexdigest()[:16]
 
 
-def _words(node: object) -> Iterator[str]:
+class _Word(str):
+    """A piece of the text itself, unlike a string that is a value in the script."""
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    # no recursion: a long sum is nested as deeply as it is long
+    stack: list[object] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, _Word):
+            yield node
+        elif isinstance(node, ast.AST):
+            stack.extend(reversed(list(_parts(node))))
+        elif isinstance(node, list):
+            stack.extend(reversed(node))
+        else:
+            # unlike repr, the same whatever Unicode this Python knows
+            yield ascii(node)
+
+
+def _parts(node: ast.AST) -> Iterator[object]:
     # ast.dump differs between versions of Python in which empty fields it prints, so fields are
     # written only when they hold something
-    if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
-        for field, value in ast.iter_fields(node):
-            if value not in (None, []) and field not in ("ctx", "kind", "type_comment", "type_params"):
-                yield f" {field}="
-                yield from _words(value)
-        yield ")"
-    elif isinstance(node, list):
-        for item in node:
-            yield from _words(item)
-    else:
-        # unlike repr, the same whatever Unicode this Python knows
-        yield ascii(node)
+    yield _Word(f"({type(node).__name__}")
+    for field, value in ast.iter_fields(node):
+        if value not in (None, []) and field not in ("ctx", "kind", "type_comment", "type_params"):
+            yield _Word(f" {field}=")
+            yield value
+    yield _Word(")")
 
 
 def _strip(node: ast.AST) -> None:
@@ -41,6 +54,9 @@ def _strip(node: ast.AST) -> None:
         node.body = [s for s in node.body if not _sets_tags(s)]
     if isinstance(node, ast.Call) and _last_name(node.func) in _FORMS:
         node.keywords = [k for k in node.keywords if k.arg not in _TUNING]
+    if isinstance(node, ast.JoinedStr):
+        # Python 3.12 alone ends the format in f"{value:{width}}" with an empty text
+        node.values = [v for v in node.values if not (isinstance(v, ast.Constant) and v.value == "")]
 
 
 def _sets_tags(statement: ast.stmt) -> bool:

@@ -34,12 +34,15 @@ def first_problem(tree: ast.Module, file: str) -> ScriptError | None:
 
 def _problems(tree: ast.Module, file: str) -> Iterator[ScriptError]:
     yield from _misspelt(tree, file)
+    lent = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield from _call_problems(node, node.func, file)
+            yield from _call_problems(node, node.func, lent, file)
 
 
-def _call_problems(call: ast.Call, function: ast.Attribute, file: str) -> Iterator[ScriptError]:
+def _call_problems(
+    call: ast.Call, function: ast.Attribute, lent: set[str], file: str
+) -> Iterator[ScriptError]:
     place = Place(file, call.lineno)
     if function.attr in _EXECUTING and call.args and _is_plain_text(call.args[0]):
         yield ScriptError(
@@ -47,7 +50,8 @@ def _call_problems(call: ast.Call, function: ast.Attribute, file: str) -> Iterat
             'Wrap it: await session.execute(sa.text("..."), {"name": value}).',
             place,
         )
-    if function.attr == "commit" and isinstance(function.value, ast.Name):
+    # a savepoint of the script's own may be committed, what it was lent may not
+    if function.attr == "commit" and isinstance(function.value, ast.Name) and function.value.id in lent:
         yield ScriptError(
             f"The script commits on its own ({function.value.id}.commit()).",
             "Take the call out: the runner commits the work together with its checkpoint, "

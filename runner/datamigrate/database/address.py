@@ -6,13 +6,29 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from datamigrate.words.errors import ConfigurationError, DatabaseUnavailable
+from datamigrate.words.errors import ConfigurationError, DatabaseMissing, Place
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 # what psycopg and libpq call it -> what asyncpg calls it
 _ASYNCPG_NAMES = {"sslmode": "ssl", "connect_timeout": "timeout"}
 _ASYNCPG_SETTINGS = frozenset({"application_name", "options", "search_path"})
+_ASYNCPG_TAKES = frozenset(
+    {"host", "port", "user", "password", "passfile", "ssl", "timeout", "command_timeout", "target_session_attrs"}
+)
+# settings of libpq's own sockets and handshakes, without which a connection is the same
+_OF_LIBPQ = frozenset(
+    {
+        "channel_binding",
+        "gssencmode",
+        "keepalives",
+        "keepalives_count",
+        "keepalives_idle",
+        "keepalives_interval",
+        "sslnegotiation",
+        "tcp_user_timeout",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,19 @@ class Address:
     def file(self) -> Path | None:
         """The database's file, for SQLite."""
         return Path(self.url.database) if self.backend == "sqlite" and self.url.database else None
+
+    def is_same_database(self, other: "Address") -> bool:
+        """Whether both lead to one database, whoever logs in."""
+        if self.backend != other.backend:
+            return False
+        if self.file is not None and other.file is not None:
+            return self.file.resolve() == other.file.resolve()
+        return self._server == other._server and self.url.database == other.url.database
+
+    @property
+    def _server(self) -> tuple[object, int]:
+        host = self.url.host or self.url.query.get("host") or "localhost"
+        return "localhost" if host in ("127.0.0.1", "::1") else host, self.url.port or 5432
 
     def __str__(self) -> str:
         """The URL without its password, wherever that stands."""
@@ -62,11 +91,12 @@ def address(text: str | URL, source: str, base: Path) -> Address:
     return _sqlite(url, source, base) if backend == "sqlite" else _postgresql(url, source)
 
 
-def no_sqlite_file(file: Path, source: str) -> DatabaseUnavailable:
+def no_sqlite_file(file: Path, source: str) -> DatabaseMissing:
     """The error for a database file that is not there."""
-    return DatabaseUnavailable(
+    return DatabaseMissing(
         f"There is no SQLite database at {file} (from {source}).",
         "Create it with `alembic upgrade head`, or mend the URL.",
+        Place(str(file)),
     )
 
 
@@ -82,6 +112,12 @@ def _sqlite(url: URL, source: str, base: Path) -> Address:
 
 
 def _postgresql(url: URL, source: str) -> Address:
-    query = {_ASYNCPG_NAMES.get(name, name): value for name, value in url.query.items()}
+    named = {_ASYNCPG_NAMES.get(name, name): value for name, value in url.query.items()}
+    query = {name: value for name, value in named.items() if name not in _OF_LIBPQ}
     settings = tuple((name, str(query.pop(name))) for name in sorted(_ASYNCPG_SETTINGS & set(query)))
+    if unknown := sorted(name for name in query if name not in _ASYNCPG_TAKES):
+        raise ConfigurationError(
+            f"The database URL from {source} has the parameter {unknown[0]!r}, which asyncpg does not take.",
+            "Leave it out, or set it by the environment variable that PostgreSQL has for it, e.g. PGSSLROOTCERT.",
+        )
     return Address(url.set(query=query), source, settings)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from datamigrate.database.address import Address, no_sqlite_file
 from datamigrate.database.dialects import Dialect, dialect_for
 from datamigrate.database.dialects.base import Timeouts
-from datamigrate.database.dialects.sqlite import WRITES
+from datamigrate.database.dialects.sqlite import PATIENCE, WRITES
 from datamigrate.database.faults import Fault
 from datamigrate.database.guard import watch
 from datamigrate.words.errors import DatabaseUnavailable
@@ -48,7 +48,7 @@ class Database:
         A cancelled one interrupts its statement; the commit itself cannot be cancelled half-way.
         """
         async with self._connected() as plain:
-            connection = await plain.execution_options(**{WRITES: True})
+            connection = await plain.execution_options(**{WRITES: True, PATIENCE: timeouts.lock})
             try:
                 await connection.begin()
                 await self.dialect.begin_batch(connection, timeouts, durable)

@@ -100,14 +100,15 @@ def _keyset(name: str, form: RowsForm, facts: TableFacts) -> Keyset:
 
 
 def _check_columns(name: str, form: RowsForm, facts: TableFacts) -> None:
-    for column in _columns_used(form):
+    for column in columns_used(form):
         if column not in facts.columns:
             close = get_close_matches(column, facts.columns, n=1)
             hint = f"Did you mean {close[0]}?" if close else f"It has: {', '.join(facts.columns)}."
             raise SchemaError(f"{name}: {form.table.name} has no column {column}.", hint)
 
 
-def _columns_used(form: RowsForm) -> list[str]:
+def columns_used(form: RowsForm) -> list[str]:
+    """The table's columns that the form's own expressions name."""
     expressions: list[Any] = [form.pending, *(form.key or ())]
     if isinstance(form, UpdateRows):
         expressions += [*form.values.keys(), *form.values.values()]

@@ -51,6 +51,7 @@ class Environment:
     url: URL
     version_table: str
     version_table_schema: str | None
+    has_hooks: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,23 +140,25 @@ def schema_at(history: History, heads: tuple[str, ...]) -> Schema:
     return Schema(heads, frozenset(r.revision for r in applied), order)
 
 
-def resolve(history: History, migration: Migration) -> Revisions:
+def resolve(script: ScriptDirectory, migration: Migration) -> Revisions:
     """The script's `requires` and `until` as full revision ids: partial ids, labels and `label@head`.
 
     Raises GraphError for an unknown or ambiguous one, with the script's file.
     """
     return Revisions(
-        tuple(r for text in migration.requires for r in _resolved(history, migration, "requires", text)),
-        tuple(r for text in migration.until for r in _resolved(history, migration, "until", text)),
+        tuple(r for text in migration.requires for r in _resolved(script, migration, "requires", text)),
+        tuple(r for text in migration.until for r in _resolved(script, migration, "until", text)),
     )
 
 
-def _resolved(history: History, migration: Migration, attribute: str, text: str) -> tuple[str, ...]:
+def _resolved(script: ScriptDirectory, migration: Migration, attribute: str, text: str) -> tuple[str, ...]:
     try:
-        found = [r for r in history.script.get_revisions(text) if r is not None]
+        found = [r for r in script.get_revisions(text) if r is not None]
     except (CommandError, ResolutionError, RevisionError) as error:
+        # Alembic says "can't locate" of an ambiguous id too; what it wraps tells the candidates
+        said = error.__cause__ if isinstance(error.__cause__, ResolutionError) else error
         raise GraphError(
-            f"{migration.file}: {attribute} names {text!r}, which Alembic does not resolve: {error}",
+            f"{migration.file}: {attribute} names {text!r}, which Alembic does not resolve: {said}",
             "`alembic history` lists the revisions there are.",
         ) from None
     return tuple(r.revision for r in found)
@@ -202,6 +205,7 @@ def _run_env(history: History) -> Environment:
                     connection.engine.url,
                     context.version_table,
                     context.version_table_schema,
+                    any(c.__module__.startswith("datamigrate.") for c in context.on_version_apply_callbacks),
                 )
             )
         return []
@@ -265,15 +269,17 @@ def _first_line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """env.py's fileConfig replaces handlers and disables loggers, and it may print: keep ours as they are."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    existing = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
-    disabled = {logger: logger.disabled for logger in existing}
+    """env.py may print and log, and its fileConfig replaces handlers and disables loggers: keep all quiet,
+    and ours as they are."""
+    loggers = [logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict)]
+    before = [(logger, list(logger.handlers), logger.level, logger.disabled) for logger in loggers]
+    quiet_below = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        root.handlers[:], root.level = handlers, level
-        for logger, was in disabled.items():
-            logger.disabled = was
+        logging.disable(quiet_below)
+        for logger, handlers, level, disabled in before:
+            logger.handlers[:], logger.disabled = handlers, disabled
+            logger.setLevel(level)

@@ -81,9 +81,9 @@ class Executor:
                     self._beat, self.settings.claim_expiry / 3, self._walk_until_verified
                 )
             except Fenced:
-                # another run has it now: stand in line again, and see what it leaves
-                if not self.place.wait:
-                    raise
+                # another run has it now, or our last word arrived although its answer was lost: stand in
+                # line again, and see what there is left
+                continue
             except Exception as error:
                 raise await self._failed(error) from error
             except BaseException:
@@ -101,6 +101,7 @@ class Executor:
                     connection, self.script.migration, self.settings.claim_expiry, evict
                 )
             if got is None:
+                self.place.publish(events.FoundDone(self.script.name))
                 return Outcome.DONE
             if isinstance(got, Claim):
                 return got
@@ -127,7 +128,7 @@ class Executor:
 
     async def _walk_until_verified(self) -> Outcome:
         began, sweeps = time.monotonic(), 0
-        await self._announce()
+        await self._retried(self._announce)
         while True:
             rows_before = self._mine.tally.rows
             if why := await self._walk():

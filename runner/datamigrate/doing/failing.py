@@ -47,7 +47,7 @@ def failed_batch(name: str, file: Path, raised: Exception, kept: int) -> Datamig
     at = f" at {line}" if (line := script_line(error, file)) else ""
     kind = type(error) if isinstance(error, BatchFailed) else BatchFailed
     return kind(
-        f"{name}: {_told(error)}{at}{where}\n"
+        f"{name}: {_told(error).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
         f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
     )

@@ -18,8 +18,8 @@ class Stop:
     _deadline: float = field(default=math.inf, init=False)
 
     def begin(self) -> None:
-        """Start the clock."""
-        if self.budget.max_time is not None:
+        """Start the clock, unless it runs already."""
+        if self.budget.max_time is not None and self._deadline == math.inf:
             self._deadline = anyio.current_time() + self.budget.max_time
 
     def request(self, reason: str) -> None:

@@ -1,10 +1,9 @@
 """The application: a method for each verb. It prints nothing; what it finds it gives back as values."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 
 import anyio
@@ -12,37 +11,21 @@ import anyio
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
 from datamigrate.database.database import Database, open_database
-from datamigrate.database.ledger.records import LedgerView, MigrationRecord, RunRecord, TransitionRecord
+from datamigrate.database.ledger.records import MigrationRecord, RunRecord, TransitionRecord
 from datamigrate.database.ledger.store import Ledger
-from datamigrate.database.revisions import History, read_heads, resolve, schema_at
+from datamigrate.database.revisions import read_heads
 from datamigrate.doing.executor import Workplace
-from datamigrate.doing.owner import this_process
+from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.runner import Report, run_plan, work_for
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
-from datamigrate.thought.graph import problems as graph_problems
-from datamigrate.thought.graph import without_cycles
+from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.lifecycle import Cause, State
-from datamigrate.thought.planner import Action, Plan, Revisions, Step, make_plan
-from datamigrate.words.errors import DatamigrateError, GraphError, UnknownMigration
+from datamigrate.thought.planner import Action, Step
+from datamigrate.words.errors import DatamigrateError, GraphError, SchemaError
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
-
-
-@dataclass(frozen=True)
-class Situation:
-    """Scripts, schema and ledger at one moment, and the plan that follows from them."""
-
-    library: Library
-    plan: Plan
-    ledger: LedgerView
-    problems: tuple[DatamigrateError, ...]
-    whereabouts: Whereabouts
-
-    def record(self, name: str) -> MigrationRecord | None:
-        """What the ledger knows of a migration."""
-        return self.ledger.migrations.get(name)
 
 
 @dataclass(frozen=True)
@@ -81,30 +64,45 @@ class Application:
     async def situation(self, names: Sequence[str] = (), tags: Sequence[str] = ()) -> Situation:
         """Read everything and plan; writes nothing. Raises UnknownMigration for a name nobody has."""
         library = self.project.library()
-        async with self._looking() as (database, whereabouts):
+        async with self.looking() as (database, whereabouts):
             return await self._read(database, whereabouts, library, names, tags)
 
-    async def count_pending(self, situation: Situation) -> dict[str, int]:
-        """Exactly how many rows are pending now, for each migration that can be asked."""
+    async def count_pending(self, situation: Situation, names: Sequence[str] = ()) -> dict[str, int]:
+        """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""
         counts: dict[str, int] = {}
-        async with self._looking() as (database, _):
+        async with self.looking() as (database, _):
             place = Workplace(database, self.ledger, Stop(), lambda _: None)
             for step in situation.plan.steps:
                 script = situation.library.named(step.migration.name)
                 if script is None or step.action in (Action.BLOCKED, Action.OBSOLETE):
+                    continue
+                if names and script.name not in names:
                     continue
                 try:
                     work = await work_for(place, script)
                     async with database.looking() as connection:
                         counts[script.name] = await work.count(connection)
                 except DatamigrateError:
+                    # what it reads may be gone by now
                     continue
         return counts
+
+    async def unfit(self, situation: Situation) -> list[DatamigrateError]:
+        """What is wrong between the scripts that would run and the tables they would walk."""
+        found: list[DatamigrateError] = []
+        async with self.looking() as (database, _):
+            place = Workplace(database, self.ledger, Stop(), lambda _: None)
+            for step in situation.plan.to_do:
+                try:
+                    await work_for(place, situation.script(step.migration.name))
+                except SchemaError as error:
+                    found.append(error)
+        return found
 
     async def detail(self, name: str) -> Detail:
         """One migration, from its script and from the ledger."""
         library = self.project.library()
-        async with self._looking() as (database, whereabouts):
+        async with self.looking() as (database, whereabouts):
             situation = await self._read(database, whereabouts, library, (name,), ())
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
@@ -113,7 +111,7 @@ class Application:
 
     async def runs(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
-        async with self._looking() as (database, _), database.looking() as connection:
+        async with self.looking() as (database, _), database.looking() as connection:
             return await self.ledger.runs(connection, limit)
 
     # running ----------------------------------------------------------------------------------------
@@ -122,8 +120,12 @@ class Application:
         """Do what is pending. Raises the first problem of a script before anything is done, unless
         `keep_going` or named migrations leave it aside."""
         situation = await self.situation(options.names, options.tags)
+        for name in options.names:
+            situation.script(name)
         if situation.problems and not (options.keep_going or options.names):
             raise situation.problems[0]
+        if await self._reopen(situation, options.names):
+            situation = await self.situation(options.names, options.tags)
         if not situation.plan.to_do:
             return situation, Report(situation.plan, ())
         stop.begin()
@@ -141,18 +143,25 @@ class Application:
                 await self._end_run(database, run, outcome, code)
         return situation, report
 
+    async def _reopen(self, situation: Situation, names: Sequence[str]) -> bool:
+        """Put those of the named that are done back in line, if a fresh look finds rows pending again."""
+        done = [s.migration.name for s in situation.plan.having(Action.DONE) if s.migration.name in names]
+        counts = await self.count_pending(situation, done) if done else {}
+        stale = {n: c for n, c in counts.items() if c > situation.ledger.migrations[n].left_alone}
+        for name, pending in stale.items():
+            await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
+        return bool(stale)
+
     async def command(self, name: str, cause: Cause, reason: str | None) -> State:
         """An operator's verb on one migration. Raises LifecycleError, ClaimHeld, UnknownMigration."""
         situation = await self.situation((name,))
-        script = situation.library.named(name)
-        if script is None:
-            raise UnknownMigration(
-                f"The script of {name} is gone; only its record is left.", "Restore the file to work on it."
-            )
+        script = situation.script(name)
         async with self._writing(situation.whereabouts) as database:
             await self._ensure_ledger(database)
             async with database.writing() as connection:
-                await self.ledger.refuse_if_held(connection, name, self._settings.claim_expiry)
+                await self.ledger.refuse_if_held(
+                    connection, name, self._settings.claim_expiry, lambda owner: is_gone(owner, self.owner)
+                )
                 return await self.ledger.command(connection, script.migration, cause, reason)
 
     # writing scripts --------------------------------------------------------------------------------
@@ -185,18 +194,11 @@ class Application:
         async with database.looking() as connection:
             heads = await connection.run_sync(read_heads, whereabouts.environment)
             view = await self.ledger.view(connection)
-        schema = schema_at(self.project.history, heads)
-        revisions, unresolved = _resolve_all(self.project.history, library)
-        usable = [script.migration for script in library.scripts if script.name in revisions]
-        unfit = graph_problems(usable, frozenset({*view.migrations, *(s.name for s in library.scripts)}))
-        problems = (*library.problems, *unresolved, *unfit)
-        plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning())
-        _refuse_unknown_tags(tags, library, problems)
-        _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
-        return Situation(library, _narrowed(plan, names, tags), view, problems, whereabouts)
+        return situate(self.project, library, heads, view, whereabouts, names, tags)
 
     @asynccontextmanager
-    async def _looking(self) -> AsyncIterator[tuple[Database, Whereabouts]]:
+    async def looking(self) -> AsyncIterator[tuple[Database, Whereabouts]]:
+        """The project's database, read-only, and how it was found."""
         named = named_address(self.project)
         database = open_database(named, read_only=True) if named else None
         try:
@@ -236,48 +238,6 @@ class Application:
             except Exception:
                 # the run's own outcome matters more than the note of it
                 return
-
-
-def _resolve_all(history: History, library: Library) -> tuple[dict[str, Revisions], list[DatamigrateError]]:
-    revisions: dict[str, Revisions] = {}
-    problems: list[DatamigrateError] = []
-    for script in library.scripts:
-        try:
-            revisions[script.name] = resolve(history, script.migration)
-        except GraphError as error:
-            problems.append(error)
-    return revisions, problems
-
-
-def _refuse_unknown(names: Sequence[str], known: Iterable[str], problems: Sequence[DatamigrateError]) -> None:
-    everyone = list(known)
-    for name in names:
-        if name not in everyone:
-            if problems:
-                raise problems[0]
-            close = get_close_matches(name, everyone, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else "`datamigrate list` shows the names there are."
-            raise UnknownMigration(f"There is no data migration {name!r}.", hint)
-
-
-def _refuse_unknown_tags(tags: Sequence[str], library: Library, problems: Sequence[DatamigrateError]) -> None:
-    everyone = {tag for migration in library.migrations for tag in migration.tags}
-    for tag in tags:
-        if tag not in everyone:
-            if problems:
-                raise problems[0]
-            hint = f"Tags there are: {', '.join(sorted(everyone))}." if everyone else "No script has a tag."
-            raise UnknownMigration(f"No data migration has the tag {tag!r}.", hint)
-
-
-def _narrowed(plan: Plan, names: Sequence[str], tags: Sequence[str]) -> Plan:
-    if not names and not tags:
-        return plan
-    wanted = set(names)
-    for step in reversed(plan.steps):
-        if step.migration.name in wanted or step.migration.tags & set(tags):
-            wanted |= {step.migration.name, *step.migration.depends_on}
-    return Plan(tuple(s for s in plan.steps if s.migration.name in wanted), plan.heads, plan.gone)
 
 
 def _outcome(report: Report) -> str:

@@ -213,13 +213,25 @@ def history(output: Output, get: Get, limit: int) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--tag", "tags", multiple=True)
 @click.option("--exit-code", is_flag=True, help="Exit 3 when something is pending, 4 when blocked.")
+@click.option("--upgrade", "to_heads", is_flag=True, help="What `datamigrate upgrade` would do instead.")
+@click.option("--to", "target", metavar="REV", help="The same, as far as this revision.")
 @_verb
-def plan(output: Output, get: Get, names: tuple[str, ...], tags: tuple[str, ...], exit_code: bool) -> Exit:
+def plan(
+    output: Output,
+    get: Get,
+    names: tuple[str, ...],
+    tags: tuple[str, ...],
+    exit_code: bool,
+    to_heads: bool,
+    target: str | None,
+) -> Exit:
     """Say what `run` would do, in order, and why not. Writes nothing."""
     import anyio
 
     from datamigrate.faces.render import plan_facts, plan_summary, plan_table
 
+    if to_heads or target:
+        return _plan_journey(output, get(), target or "heads", exit_code)
     situation = anyio.run(get().situation, names, tags)
     output.complain(situation)
     output.data(plan_facts(situation), plan_table(situation.plan))
@@ -285,6 +297,79 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 
     step = preview if dry_run else run_and_report
     return anyio.run(step, output, get(), names, options)
+
+
+def _plan_journey(output: Output, application: Application, target: str, exit_code: bool) -> Exit:
+    import anyio
+
+    from datamigrate.faces.journey import survey
+    from datamigrate.faces.render import journey_facts, journey_table
+
+    way = anyio.run(survey, application, target)
+    output.data(journey_facts(way.journey), journey_table(way.journey))
+    output.say(
+        f"{len(way.journey.legs)} legs: `datamigrate upgrade {target}`."
+        if way.journey.legs
+        else "Nothing to do."
+    )
+    return output.problems(way.problems) or (Exit.PENDING if exit_code and way.journey.legs else Exit.OK)
+
+
+@cli.command()
+@click.argument("revision", default="heads")
+@click.option(
+    "--max-time", callback=_duration, metavar="DURATION", help="Stop cleanly after this long (exit 75)."
+)
+@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@_verb
+def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
+    """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""
+    import anyio
+
+    from datamigrate.faces.running import upgrade_and_report
+
+    return anyio.run(upgrade_and_report, output, get(), revision, options)
+
+
+@cli.command()
+@click.option("--offline", is_flag=True, help="Without the database: no drift, no look at keys and columns.")
+@click.option(
+    "--revisions", type=click.Path(path_type=Path), metavar="DIR", help="Only lint the revisions in a folder."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "github"]), default="text", show_default=True
+)
+@_verb
+def check(output: Output, get: Get, offline: bool, revisions: Path | None, form: str) -> Exit:
+    """Find what would go wrong later: broken scripts, circles, drift, data work in schema revisions."""
+    import anyio
+
+    from datamigrate.faces.checking import as_github, as_text, lint_folder
+    from datamigrate.faces.checking import check as examine
+
+    checked = lint_folder(revisions) if revisions else anyio.run(examine, get(), offline)
+    lines = as_github(checked) if form == "github" else as_text(checked)
+    output.as_asked(form == "json").data(
+        {"findings": [f.facts() for f in checked.findings]}, "\n".join(lines) or None
+    )
+    output.say(f"{len(checked.findings)} findings." if checked.findings else "Nothing found.")
+    return Exit.PENDING if checked.has_errors else Exit.OK
+
+
+@cli.command()
+@_verb
+def doctor(output: Output, get: Get) -> Exit:
+    """Say what was found: configuration, database, versions, ledger, hooks in env.py."""
+    import anyio
+
+    from datamigrate.faces.doctor import examine_project
+    from datamigrate.faces.render import doctor_table
+
+    found = anyio.run(examine_project, get())
+    output.data({"diagnoses": [d.facts() for d in found]}, doctor_table(found))
+    return Exit.FAILED if any(d.verdict == "wrong" for d in found) else Exit.OK
 
 
 def _operator_verb(verb: str, help_text: str) -> None:

@@ -21,6 +21,7 @@ class Configuration:
     scripts: str = "datamigrations"
     schema: str | None = None
     engine: str | None = None
+    lint_since: str | None = None
     settings: Settings = field(default_factory=Settings)
 
 
@@ -125,6 +126,7 @@ _KEYS: dict[str, _Set] = {
     "scripts": lambda c, v: replace(c, scripts=_text(v)),
     "schema": lambda c, v: replace(c, schema=_text(v)),
     "engine": lambda c, v: replace(c, engine=_text(v)),
+    "lint_since": lambda c, v: replace(c, lint_since=_text(v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),

@@ -6,13 +6,13 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import stamina.instrumentation
 from rich.console import Console, RenderableType
 
-from datamigrate.faces.app import Situation
+from datamigrate.faces.situation import Situation
 from datamigrate.words import events
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.exits import Exit
@@ -30,6 +30,10 @@ class Output:
     quiet: bool
     log_json: bool
     verbose: bool = False
+
+    def as_asked(self, as_json: bool) -> "Output":
+        """This output, or the same in JSON when a verb's own option asks for it."""
+        return replace(self, as_json=self.as_json or as_json)
 
     def data(self, facts: dict[str, Any], shown: RenderableType | None) -> None:
         """What was asked for: as JSON for programs, else as it is shown to people."""

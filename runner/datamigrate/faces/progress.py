@@ -15,6 +15,8 @@ from datamigrate.words.duration import human_duration
 
 HEARTBEAT = 10.0
 
+_ENDINGS = (events.Finished, events.FoundDone, events.Stopped, events.Failed, events.SchemaApplied)
+
 
 def describe(event: events.Event) -> str | None:
     """One line for an event that a person should see whatever happens; None for the rest."""
@@ -29,6 +31,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
             return f"{name}: waiting for {holder}, who is running it"
+        case events.FoundDone(migration=name):
+            return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):
             return f"{name}: rows are pending behind the walk (keys {sample}); sweep {sweep}"
         case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
@@ -36,6 +40,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
         case events.Stopped(migration=name, rows=rows, reason=reason):
             return f"{name}: stopped cleanly after {rows:,} rows ({reason}); run again to go on"
+        case events.SchemaApplied(revisions=revisions):
+            return f"schema: applied {', '.join(revisions)}"
         case _:
             return None
 
@@ -118,7 +124,7 @@ class Bar:
         tempo = self._tempos.note(event)
         if line := describe(event):
             self._console.print(line, markup=False, highlight=False)
-        if isinstance(event, events.Finished | events.Stopped | events.Failed):
+        if isinstance(event, _ENDINGS):
             if event.migration in self._tasks:
                 self._progress.remove_task(self._tasks.pop(event.migration))
             return

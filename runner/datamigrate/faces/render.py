@@ -9,8 +9,11 @@ from rich.table import Table
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
-from datamigrate.faces.app import Detail, Situation
+from datamigrate.faces.app import Detail
+from datamigrate.faces.doctor import Diagnosis
+from datamigrate.faces.situation import Situation
 from datamigrate.thought.codec import decode_key, show_key
+from datamigrate.thought.interleaving import Journey, SchemaLeg
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import TO_DO, Action, Plan, Step
 from datamigrate.thought.progress import Progress
@@ -27,6 +30,9 @@ _COLOURS = {
     "stopped": "yellow",
     "pending": "green",
     "failed": "red",
+    "ok": "green",
+    "note": "yellow",
+    "wrong": "red",
 }
 
 
@@ -48,6 +54,43 @@ def plan_facts(situation: Situation) -> dict[str, Any]:
         "steps": [step.facts() for step in situation.plan.steps],
         "gone": list(situation.plan.gone),
         "problems": [problem.facts() for problem in situation.problems],
+    }
+
+
+def doctor_table(found: Sequence[Diagnosis]) -> Table:
+    """What was looked at, and what was found."""
+    table = _table("", "about", "found")
+    for diagnosis in found:
+        table.add_row(_coloured(diagnosis.verdict), diagnosis.about, diagnosis.said)
+    return table
+
+
+def journey_table(journey: Journey) -> Table:
+    """The legs of a joint upgrade, in order."""
+    table = _table("#", "leg", "what", "why")
+    for number, leg in enumerate(journey.legs, 1):
+        if isinstance(leg, SchemaLeg):
+            what = "\n".join(f"{r.id}  {r.title}" for r in leg.revisions)
+            table.add_row(str(number), "schema", what, "")
+        else:
+            why = _waiting(leg.opens)
+            table.add_row(str(number), "data", leg.name, why)
+    for step in journey.left:
+        table.add_row("-", "data", step.migration.name, f"stays {step.action}: {step.reason}")
+    return table
+
+
+def _waiting(revisions: Sequence[str]) -> str:
+    if not revisions:
+        return ""
+    return f"revision{'' if len(revisions) == 1 else 's'} {', '.join(revisions)} wait{'s' if len(revisions) == 1 else ''} for it"
+
+
+def journey_facts(journey: Journey) -> dict[str, Any]:
+    """The legs of a joint upgrade for programs."""
+    return {
+        "legs": [leg.facts() for leg in journey.legs],
+        "left": [step.facts() for step in journey.left],
     }
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.journey import travel
 from datamigrate.faces.output import Output
 from datamigrate.faces.progress import Bar, Heartbeat
-from datamigrate.faces.render import plan_facts, plan_summary, plan_table, report_facts
+from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
 from datamigrate.faces.signals import until_signalled
 from datamigrate.thought.planner import Action
 from datamigrate.words.events import Event, Publish
@@ -24,16 +25,7 @@ async def run_and_report(
     output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
 ) -> Exit:
     """Run what is pending and tell what became of it."""
-    stop = Stop(Budget(options["max_time"], options["max_batches"]))
-    asked = RunOptions(
-        names=names,
-        tags=options["tags"],
-        budget=stop.budget,
-        batch_size=options["batch_size"],
-        keep_going=options["keep_going"],
-        wait=not options["no_wait"],
-        arguments=_PASSWORD.sub(r"\1:***@", " ".join(sys.argv[1:])),
-    )
+    stop, asked = _asked(options, names)
     with _progress(output) as publish:
         situation, report = await until_signalled(
             stop, lambda: application.run(asked, stop, publish), output.say
@@ -47,12 +39,35 @@ async def run_and_report(
             output.tell(result.error)
         elif result.outcome == "skipped":
             output.say(f"{result.name}: skipped, {result.reason}")
-    if not report.results:
+    if report.stopped and not any(result.outcome == "stopped" for result in report.results):
+        output.say(f"Stopped cleanly between two migrations ({report.stopped}); run again to go on.")
+    elif not report.results:
         output.say("Nothing to do.")
     output.data(report_facts(report) | {"problems": [p.facts() for p in situation.problems]}, None)
     # a broken script matters here when all were asked for, or when what was asked for waits for it
     stuck = report.plan.having(Action.BLOCKED) or not names
     return report.exit or (unusable if stuck else Exit.OK)
+
+
+async def upgrade_and_report(
+    output: Output, application: Application, target: str, options: dict[str, Any]
+) -> Exit:
+    """Upgrade schema and data together and tell how far it went."""
+    stop, asked = _asked(options)
+    with _progress(output) as publish:
+        arrival = await until_signalled(
+            stop, lambda: travel(application, target, asked, stop, publish), output.say
+        )
+    if arrival.error:
+        output.tell(arrival.error)
+    elif arrival.stopped:
+        output.say(f"Stopped cleanly ({arrival.stopped}); `datamigrate upgrade {target}` goes on.")
+    elif not arrival.survey.journey.legs:
+        output.say("Nothing to do.")
+    for step in arrival.survey.journey.left:
+        output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    output.data(journey_facts(arrival.survey.journey) | {"exit": int(arrival.exit)}, None)
+    return arrival.exit
 
 
 async def preview(
@@ -65,6 +80,19 @@ async def preview(
     output.data(plan_facts(situation) | {"pending": counts}, plan_table(situation.plan, counts))
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
     return output.problems(situation.problems)
+
+
+def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, RunOptions]:
+    budget = Budget(options["max_time"], options["max_batches"])
+    return Stop(budget), RunOptions(
+        names=names,
+        tags=options.get("tags", ()),
+        budget=budget,
+        batch_size=options["batch_size"],
+        keep_going=options.get("keep_going", False),
+        wait=not options["no_wait"],
+        arguments=_PASSWORD.sub(r"\1:***@", " ".join(sys.argv[1:])),
+    )
 
 
 @contextmanager

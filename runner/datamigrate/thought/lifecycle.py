@@ -26,6 +26,8 @@ class Cause(StrEnum):
     RETRY = "retry"
     RESET = "reset"
     STAMP = "stamp"
+    REOPEN = "reopen"
+    DOWNGRADE = "downgrade"
 
 
 TRANSITIONS: dict[tuple[State, Cause], State] = {
@@ -59,6 +61,13 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.RUNNING, Cause.STAMP): State.DONE,
     # ... or accepts the edited text of a script that was done before
     (State.DONE, Cause.STAMP): State.DONE,
+    # a fresh look, asked for by name or by a gate, found rows in the old form
+    (State.DONE, Cause.REOPEN): State.PENDING,
+    # the schema was downgraded past a revision it requires: what it did went with the column
+    (State.DONE, Cause.DOWNGRADE): State.PENDING,
+    (State.RUNNING, Cause.DOWNGRADE): State.PENDING,
+    (State.STOPPED, Cause.DOWNGRADE): State.PENDING,
+    (State.FAILED, Cause.DOWNGRADE): State.PENDING,
 }
 
 _INSTEAD = {

@@ -39,7 +39,9 @@ def next_pace(pace: Pace, seconds: float, full: bool, limits: Limits) -> Pace:
     factor = _factor(seconds, limits.target_time)
     if full:
         rows = _within(pace.rows * factor, limits.min_rows, limits.max_rows)
-        return Pace(rows, _within(min(pace.span, rows * SPAN_OF_ROWS * 2), rows, limits.max_span))
+        # a span that is not what ends batches shrinks, so that a denser stretch finds it small again
+        span = min(pace.span, max(rows * SPAN_OF_ROWS * 2, pace.span // 2))
+        return Pace(rows, _within(span, rows, limits.max_span))
     rows = pace.rows if factor >= 1 else _within(pace.rows * factor, limits.min_rows, limits.max_rows)
     return Pace(rows, _within(pace.span * factor, rows, max(limits.max_span, rows)))
 

@@ -64,3 +64,11 @@ class Claim:
         """The claim after a batch that ended at `cursor`."""
         tally = Tally(self.tally.rows + rows, self.tally.left_alone + left_alone, self.tally.batches + 1)
         return replace(self, cursor=cursor, exhausted=exhausted, tally=tally)
+
+
+def person(identity: str) -> str:
+    """The owner behind an identity as people read it: `user@host:pid`; the text itself if it is none."""
+    try:
+        return str(owner_from(identity))
+    except ValueError:
+        return identity

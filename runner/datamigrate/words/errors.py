@@ -12,12 +12,13 @@ DatamigrateError
 │   ├── RevisionUnknown        the database is at a revision these files do not have
 │   └── KeyUnfit               the key cannot be walked safely
 ├── DatabaseUnavailable        the database does not answer, or refuses us
+│   └── DatabaseMissing        there is no such SQLite file
 ├── LedgerTooNew               a newer datamigrate has been here
 ├── LifecycleError             the verb makes no sense in the migration's state
 ├── ClaimHeld                  somebody else works on it
 ├── Fenced                     our claim was taken over while we worked
 ├── BatchFailed                a batch failed for a reason that repeating cannot mend
-├── StillPending               rows that the script wrote are pending all the same
+│   └── StillPending           rows that the script wrote are pending all the same
 ├── KeepsComing                the application writes pending rows faster than they are swept
 └── Interrupted                a second Ctrl-C rolled the batch back
 """
@@ -106,6 +107,14 @@ class KeyUnfit(SchemaError):
 
 class DatabaseUnavailable(DatamigrateError):
     """Start the database, or mend the URL."""
+
+
+class DatabaseMissing(DatabaseUnavailable):
+    """Create it with `alembic upgrade head` or `datamigrate upgrade`, or mend the URL."""
+
+    def __init__(self, message: str, hint: str, place: Place) -> None:
+        super().__init__(message, hint)
+        self.place = place
 
 
 class LedgerTooNew(DatamigrateError):

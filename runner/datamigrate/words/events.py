@@ -54,6 +54,11 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
+class FoundDone(Event):
+    """Another run has done it meanwhile."""
+
+
+@dataclass(frozen=True)
 class Verifying(Event):
     """The ranges are exhausted; a fresh look for pending rows begins."""
 
@@ -88,6 +93,13 @@ class Failed(Event):
     """Stopped by an error; everything before the failing batch is kept."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class SchemaApplied(Event):
+    """Alembic has applied these revisions."""
+
+    revisions: tuple[str, ...]
 
 
 Publish = Callable[[Event], None]

@@ -1,7 +1,10 @@
 """SQLite through aiosqlite."""
 
+import asyncio
+import math
 import re
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
@@ -18,7 +22,11 @@ from datamigrate.database.faults import Fault
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
 
+PATIENCE = "datamigrate_patience"
+"""Execution option: how many seconds to wait for the write lock; None is for ever."""
+
 BUSY_TIMEOUT = 5.0
+TRY_AGAIN = 0.005
 
 _PRIMARY_CODE = 0xFF
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
@@ -52,12 +60,7 @@ class SQLite:
 
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
-        if not isinstance(error, DBAPIError):
-            return Fault.LASTING
-        code = getattr(error.orig, "sqlite_errorcode", None)
-        if code is not None and code & _PRIMARY_CODE in _PASSING:
-            return Fault.PASSING
-        return Fault.LASTING
+        return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error) else Fault.LASTING
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """A count: SQLite keeps no statistics on how many rows a predicate selects."""
@@ -119,8 +122,39 @@ def _take_over_transactions(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if not options.get(WRITES, False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # SQLite itself looks every 100 ms whether the lock is free, and would miss the moment between two
+    # batches of another run for a long time
+    _wait_for_locks(connection, 0)
+    patience = options.get(PATIENCE)
+    give_up = math.inf if patience is None else time.monotonic() + patience
+    while not _has_begun(connection, time.monotonic() >= give_up):
+        await_only(asyncio.sleep(TRY_AGAIN))
+    _wait_for_locks(connection, BUSY_TIMEOUT)
+
+
+def _has_begun(connection: Connection, last_try: bool) -> bool:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except DBAPIError as error:
+        if is_busy(error) and not last_try:
+            return False
+        _wait_for_locks(connection, BUSY_TIMEOUT)
+        raise
+    return True
+
+
+def _wait_for_locks(connection: Connection, seconds: float) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
+def is_busy(error: DBAPIError) -> bool:
+    """Whether somebody else holds a lock that this statement needed."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & _PRIMARY_CODE in _PASSING
 
 
 def _escaped(path: str) -> str:

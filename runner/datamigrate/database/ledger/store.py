@@ -4,29 +4,25 @@ Whatever a batch does and what the ledger says of it share a transaction, so eve
 connection. Every write that must find its row checks that it touched exactly one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import datamigrate
 from datamigrate.database.dialects.base import Estimate
+from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
-from datamigrate.database.ledger.records import (
-    LedgerView,
-    MigrationRecord,
-    RangeRecord,
-    RunRecord,
-    TransitionRecord,
-)
+from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
+from datamigrate.database.ledger.records import LedgerView, RunRecord, TransitionRecord
 from datamigrate.database.ledger.tables import Tables, ledger_tables
-from datamigrate.database.ledger.upgrading import ensure_ledger, ledger_version
+from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.codec import decode_key, encode_key
-from datamigrate.thought.lifecycle import Cause, State, advance
-from datamigrate.words.claim import Claim, Owner, Tally
-from datamigrate.words.errors import ClaimHeld, Fenced, UnknownMigration
+from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.words.claim import Claim, Owner, Tally, person
+from datamigrate.words.errors import ClaimHeld, Fenced
 from datamigrate.words.migration import Key, Migration
 
 
@@ -55,35 +51,15 @@ class Ledger:
 
     async def view(self, connection: AsyncConnection) -> LedgerView:
         """Everything it knows of migrations; nothing where it does not exist. Raises LedgerTooNew."""
-        if await connection.run_sync(ledger_version, self.tables) is None:
-            return LedgerView()
-        t = self.tables
-        ranges: dict[str, list[RangeRecord]] = {}
-        for row in await connection.execute(sa.select(t.range).order_by(t.range.c.number)):
-            ranges.setdefault(row.migration, []).append(_range_record(row))
-        migrations = {
-            row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
-            for row in await connection.execute(sa.select(t.migration).order_by(t.migration.c.name))
-        }
-        return LedgerView(migrations, exists=True)
+        return await connection.run_sync(read_ledger, self.tables)
 
     async def runs(self, connection: AsyncConnection, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
-        if await connection.run_sync(ledger_version, self.tables) is None:
-            return []
-        rows = await connection.execute(
-            sa.select(self.tables.run).order_by(self.tables.run.c.id.desc()).limit(limit)
-        )
-        return [RunRecord(**row._mapping) for row in rows]
+        return await connection.run_sync(read_runs, self.tables, limit)
 
     async def transitions(self, connection: AsyncConnection, name: str) -> list[TransitionRecord]:
         """How a migration came to its state, oldest first."""
-        t = self.tables.transition
-        if await connection.run_sync(ledger_version, self.tables) is None:
-            return []
-        columns = (t.c.migration, t.c.before, t.c.after, t.c.cause, t.c.reason, t.c.owner, t.c.at)
-        rows = await connection.execute(sa.select(*columns).where(t.c.migration == name).order_by(t.c.id))
-        return [TransitionRecord(**row._mapping) for row in rows]
+        return await connection.run_sync(read_transitions, self.tables, name)
 
     async def begin_run(self, connection: AsyncConnection, arguments: str) -> int:
         """Note that a run began; its number."""
@@ -104,19 +80,7 @@ class Ledger:
 
     async def enrol(self, connection: AsyncConnection, migration: Migration) -> None:
         """Make the migration known as pending, with one range, unless it is known already."""
-        t = self.tables
-        await connection.execute(
-            _insert_or_leave(
-                connection,
-                t.migration,
-                name=migration.name,
-                state=State.PENDING,
-                checksum=migration.checksum,
-                requires=" ".join(migration.requires),
-                file=migration.file.name,
-            )
-        )
-        await connection.execute(_insert_or_leave(connection, t.range, migration=migration.name, number=0))
+        await connection.run_sync(steps.enrol, self.tables, migration)
 
     async def claim(
         self,
@@ -152,7 +116,7 @@ class Ledger:
         reason = f"from {held_before.split('|')[1]}" if cause is Cause.TAKEN_OVER and held_before else None
         await self._move(connection, migration.name, State(record.state), cause, reason)
         if record.checksum != migration.checksum:
-            await self._begin_again(connection, migration)
+            await connection.run_sync(steps.begin_again, self.tables, migration)
         await connection.execute(
             sa.update(self.tables.migration)
             .where(self.tables.migration.c.name == migration.name)
@@ -237,68 +201,31 @@ class Ledger:
         record = (await connection.execute(self._locked(migration.name))).one()
         state = await self._move(connection, migration.name, State(record.state), cause, reason)
         if cause is Cause.RESET:
-            await self._begin_again(connection, migration, keep_counts=False)
+            await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
+        if cause is Cause.REOPEN:
+            await connection.run_sync(steps.begin_again, self.tables, migration)
         if cause is Cause.STAMP:
-            await self._adopt(connection, migration)
+            await connection.run_sync(steps.adopt, self.tables, migration)
         return state
 
-    async def refuse_if_held(self, connection: AsyncConnection, name: str, expiry: float) -> None:
-        """Raises ClaimHeld when somebody who has been heard of within `expiry` seconds works on it."""
+    async def refuse_if_held(
+        self, connection: AsyncConnection, name: str, expiry: float, is_gone: Callable[[str], bool]
+    ) -> None:
+        """Raises ClaimHeld when somebody works on it who has been heard of within `expiry` seconds and is
+        not known to be gone."""
         t = self.tables.range
         owner = await connection.scalar(
             sa.select(t.c.owner).where(
                 t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
             )
         )
-        if owner:
-            raise ClaimHeld(f"{name} is being run by {_person(owner)}.", "Stop that run first (SIGTERM).")
+        if owner and not is_gone(owner):
+            raise ClaimHeld(f"{name} is being run by {person(owner)}.", "Stop that run first (SIGTERM).")
 
     async def _move(
         self, connection: AsyncConnection, name: str, before: State, cause: Cause, reason: str | None
     ) -> State:
-        after = advance(name, before, cause)
-        t = self.tables
-        values: dict[str, Any] = {"state": after, "reason": reason}
-        values["finished_at"] = now() if after is State.DONE else None
-        updated = await connection.execute(
-            sa.update(t.migration).where(t.migration.c.name == name).values(values)
-        )
-        if updated.rowcount != 1:
-            raise UnknownMigration(f"The ledger has no migration {name}.")
-        await connection.execute(
-            sa.insert(t.transition).values(
-                migration=name,
-                before=before,
-                after=after,
-                cause=cause,
-                reason=reason,
-                owner=str(self.owner),
-            )
-        )
-        return after
-
-    async def _begin_again(
-        self, connection: AsyncConnection, migration: Migration, keep_counts: bool = True
-    ) -> None:
-        t = self.tables.range
-        afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0}
-        if not keep_counts:
-            afresh |= {"rows": 0, "left_alone": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
-            afresh |= {"owner": None, "heartbeat": None, "generation": t.c.generation + 1}
-        await connection.execute(sa.update(t).where(t.c.migration == migration.name).values(afresh))
-        await self._adopt(connection, migration)
-
-    async def _adopt(self, connection: AsyncConnection, migration: Migration) -> None:
-        t = self.tables.migration
-        await connection.execute(
-            sa.update(t)
-            .where(t.c.name == migration.name)
-            .values(
-                checksum=migration.checksum,
-                requires=" ".join(migration.requires),
-                file=migration.file.name,
-            )
-        )
+        return await connection.run_sync(steps.move, self.tables, self.owner, name, before, cause, reason)
 
     async def _own_claim(self, connection: AsyncConnection, name: str) -> Claim:
         t = self.tables.range
@@ -331,54 +258,12 @@ class Ledger:
         )
 
 
-def _insert_or_leave(connection: AsyncConnection, table: sa.Table, **values: Any) -> Any:
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return insert(table).values(values).on_conflict_do_nothing()
-
-
 def _must_be_one(touched: int, claim: Claim) -> None:
     if touched != 1:
         raise Fenced(
             f"{claim.migration}: another run has taken over while this one was not heard of.",
             "Nothing is lost: the batch under way was rolled back here, and the other run does it.",
         )
-
-
-def _range_record(row: Any) -> RangeRecord:
-    return RangeRecord(
-        migration=row.migration,
-        number=row.number,
-        cursor=row.cursor,
-        upper=row.upper,
-        exhausted=row.exhausted,
-        sweep=row.sweep,
-        tally=Tally(row.rows, row.left_alone, row.batches),
-        size=row.size,
-        seconds=row.seconds,
-        owner=_person(row.owner) if row.owner else None,
-        heartbeat=row.heartbeat,
-    )
-
-
-def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRecord:
-    return MigrationRecord(
-        name=row.name,
-        state=State(row.state),
-        checksum=row.checksum,
-        requires=tuple(row.requires.split()),
-        file=row.file,
-        estimate=row.estimate,
-        estimate_source=row.estimate_source,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        reason=row.reason,
-        ranges=ranges,
-    )
-
-
-def _person(identity: str) -> str:
-    user, host, pid, *_ = identity.split("|")
-    return f"{user}@{host}:{pid}"
 
 
 def _encoded(key: Key | None) -> str | None:

@@ -1,0 +1,122 @@
+"""A schema revision's gate: is the data complete now, on this connection, in this transaction?
+
+What the ledger remembers is not enough: rows that the application wrote in the old form after the
+migration was done close the gate again.
+"""
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+from sqlalchemy.util import await_only
+
+from datamigrate.authoring.forms import FreeForm, RowsForm
+from datamigrate.authoring.script import Script
+from datamigrate.database.ledger.records import MigrationRecord
+from datamigrate.thought.lifecycle import State
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Open or shut, and why in a few words."""
+
+    is_open: bool
+    reason: str = ""
+
+
+OPEN = Verdict(True)
+
+
+def judge(connection: Connection, script: Script | None, record: MigrationRecord | None) -> Verdict:
+    """Whether the migration's data is complete.
+
+    A script whose file is gone is taken at the ledger's word. A free form without `remaining` has
+    nothing but that word either.
+    """
+    done = record is not None and record.state is State.DONE
+    if script is None:
+        known = f"its file is gone, and it is {record.state}" if record else "no script has this name"
+        return OPEN if done else Verdict(False, known)
+    if isinstance(script.form, RowsForm):
+        return _judge_rows(connection, script.form, record)
+    if script.form.remaining is not None:
+        pending = _remaining(connection, script.form)
+        return Verdict(False, f"{pending:,} rows are pending") if pending else OPEN
+    return OPEN if done else Verdict(False, f"it is {record.state if record else 'pending'}")
+
+
+def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Table) -> str:
+    """The gate as SQL for `alembic upgrade --sql`: a statement that fails while data is pending."""
+    message = f"datamigrate: the data of {name} is not complete; run: datamigrate run {name}"
+    if script is not None and isinstance(script.form, RowsForm):
+        shut: sa.Select[Any] = (
+            sa.select(sa.literal_column("1")).select_from(script.form.table).where(script.form.pending)
+        )
+        condition = f"EXISTS ({_literal(shut, dialect)})"
+    else:
+        done: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
+            ledger.c.name == name, ledger.c.state == State.DONE
+        )
+        condition = f"NOT EXISTS ({_literal(done, dialect)})"
+    if dialect.name == "postgresql":
+        # dollar quoting with a tag of our own, so that the predicate may contain any text
+        return (
+            f"DO $datamigrate$ BEGIN IF {condition} THEN RAISE EXCEPTION '{message}'; END IF; "
+            "END $datamigrate$"
+        )
+    # SQLite has no conditional error outside triggers; json() fails on a text that is no JSON.
+    # sqlite3 goes on after an error unless it is called with -bail.
+    return f"SELECT CASE WHEN {condition} THEN json('{message}') END"
+
+
+def _judge_rows(connection: Connection, form: RowsForm, record: MigrationRecord | None) -> Verdict:
+    first: sa.Select[Any] = (
+        sa.select(sa.literal_column("1")).select_from(form.table).where(form.pending).limit(1)
+    )
+    if connection.execute(first).first() is None:
+        return OPEN
+    pending = _count(connection, form, form.pending)
+    if record is not None and record.state is State.DONE and pending <= record.left_alone:
+        return OPEN
+    total = _count(connection, form, sa.true())
+    return Verdict(False, f"{total - pending:,} of {total:,} rows are done, {pending:,} are pending")
+
+
+def _count(connection: Connection, form: RowsForm, which: sa.ColumnElement[bool]) -> int:
+    query = sa.select(sa.func.count()).select_from(form.table).where(which)
+    return int(connection.scalar(query) or 0)
+
+
+def _remaining(connection: Connection, form: FreeForm) -> int:
+    assert form.remaining is not None
+    session = AsyncSession()
+    # the script's function awaits, Alembic's connection does not: the session's methods run on the
+    # plain connection within a greenlet, which serves both
+    session.sync_session = Session(bind=connection, join_transaction_mode="rollback_only")
+    try:
+        counting = form.remaining(session)
+        if connection.dialect.is_async:
+            return int(await_only(counting))
+        return int(_without_a_loop(counting))
+    finally:
+        session.sync_session.close()
+
+
+def _without_a_loop(coroutine: Any) -> Any:
+    """The result of a coroutine that never really waits."""
+    running: Coroutine[Any, Any, Any] = coroutine
+    try:
+        running.send(None)
+    except StopIteration as finished:
+        return finished.value
+    running.close()
+    raise RuntimeError("remaining() waits for something other than its session")
+
+
+def _literal(query: sa.Select[Any], dialect: sa.Dialect) -> str:
+    compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    return " ".join(str(compiled).split())

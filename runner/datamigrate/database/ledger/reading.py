@@ -1,0 +1,82 @@
+"""Reading the ledger on a plain connection, whoever's transaction it is in."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from datamigrate.database.ledger.records import (
+    LedgerView,
+    MigrationRecord,
+    RangeRecord,
+    RunRecord,
+    TransitionRecord,
+)
+from datamigrate.database.ledger.tables import Tables
+from datamigrate.database.ledger.upgrading import ledger_version
+from datamigrate.thought.lifecycle import State
+from datamigrate.words.claim import Tally, person
+
+
+def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
+    """Everything it knows of migrations; nothing where it does not exist. Raises LedgerTooNew."""
+    if ledger_version(connection, tables) is None:
+        return LedgerView()
+    ranges: dict[str, list[RangeRecord]] = {}
+    for row in connection.execute(sa.select(tables.range).order_by(tables.range.c.number)):
+        ranges.setdefault(row.migration, []).append(_range_record(row))
+    migrations = {
+        row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
+        for row in connection.execute(sa.select(tables.migration).order_by(tables.migration.c.name))
+    }
+    return LedgerView(migrations, exists=True)
+
+
+def read_runs(connection: Connection, tables: Tables, limit: int) -> list[RunRecord]:
+    """The latest runs, newest first."""
+    if ledger_version(connection, tables) is None:
+        return []
+    rows = connection.execute(sa.select(tables.run).order_by(tables.run.c.id.desc()).limit(limit))
+    return [RunRecord(**row._mapping) for row in rows]
+
+
+def read_transitions(connection: Connection, tables: Tables, name: str) -> list[TransitionRecord]:
+    """How a migration came to its state, oldest first."""
+    if ledger_version(connection, tables) is None:
+        return []
+    t = tables.transition
+    columns = (t.c.migration, t.c.before, t.c.after, t.c.cause, t.c.reason, t.c.owner, t.c.at)
+    rows = connection.execute(sa.select(*columns).where(t.c.migration == name).order_by(t.c.id))
+    return [TransitionRecord(**row._mapping) for row in rows]
+
+
+def _range_record(row: Any) -> RangeRecord:
+    return RangeRecord(
+        migration=row.migration,
+        number=row.number,
+        cursor=row.cursor,
+        upper=row.upper,
+        exhausted=row.exhausted,
+        sweep=row.sweep,
+        tally=Tally(row.rows, row.left_alone, row.batches),
+        size=row.size,
+        seconds=row.seconds,
+        owner=person(row.owner) if row.owner else None,
+        heartbeat=row.heartbeat,
+    )
+
+
+def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRecord:
+    return MigrationRecord(
+        name=row.name,
+        state=State(row.state),
+        checksum=row.checksum,
+        requires=tuple(row.requires.split()),
+        file=row.file,
+        estimate=row.estimate,
+        estimate_source=row.estimate_source,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        reason=row.reason,
+        ranges=ranges,
+    )

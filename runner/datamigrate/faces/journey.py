@@ -1,0 +1,147 @@
+"""`datamigrate upgrade`: schema up to a gate, the data behind it, on to the target, then the rest of the data."""
+
+from dataclasses import dataclass, replace
+
+from alembic.util import CommandError
+
+from datamigrate.authoring.script import Library
+from datamigrate.database.address import address
+from datamigrate.database.revisions import read_heads
+from datamigrate.database.schema_upgrade import revisions_to, upgrade_schema
+from datamigrate.doing.stopping import Stop
+from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.gates import GateClosed
+from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.faces.situation import Situation, situate, unplaced
+from datamigrate.thought.interleaving import DataLeg, Journey, Revision, SchemaLeg, interleave
+from datamigrate.thought.lifecycle import State
+from datamigrate.words import events
+from datamigrate.words.errors import ConfigurationError, DatabaseMissing, DatamigrateError, SchemaError
+from datamigrate.words.exits import Exit
+
+MAX_KNOCKS = 3
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The way from where the database is to the target, and what is wrong with scripts."""
+
+    journey: Journey
+    problems: tuple[DatamigrateError, ...]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """How far the journey went: its exit code, and the error that ended it early, if any."""
+
+    survey: Survey
+    exit: Exit
+    error: DatamigrateError | None = None
+    stopped: str | None = None
+
+
+async def survey(application: Application, target: str) -> Survey:
+    """Plan the way; writes nothing. Raises GraphError when schema and data wait for each other, UsageError
+    for a target that Alembic does not know, ConfigurationError when env.py goes to another database."""
+    project, library = application.project, application.project.library()
+    try:
+        async with application.looking() as (database, whereabouts), database.looking() as connection:
+            _refuse_another_database(project, whereabouts)
+            heads = await connection.run_sync(read_heads, whereabouts.environment)
+            view = await application.ledger.view(connection)
+            situation = situate(project, library, heads, view, whereabouts)
+    except DatabaseMissing:
+        # Alembic makes the file when the first revision is applied
+        situation = unplaced(project)
+    revisions = revisions_to(project.history, situation.plan.heads, target)
+    journey = interleave(
+        revisions,
+        situation.schema.applied,
+        situation.plan,
+        situation.revisions,
+        _remembered(situation, library),
+    )
+    return Survey(journey, situation.problems)
+
+
+async def travel(
+    application: Application, target: str, options: RunOptions, stop: Stop, publish: events.Publish
+) -> Arrival:
+    """Go the way, leg by leg. Every leg is resumable, so that a second call goes on where one was ended."""
+    way = await survey(application, target)
+    if way.problems:
+        raise way.problems[0]
+    stop.begin()
+    for leg in way.journey.legs:
+        if why := stop.why():
+            return Arrival(way, Exit.STOPPED, stopped=why)
+        if isinstance(leg, SchemaLeg):
+            await _apply(application, leg, options, stop, publish)
+        elif (arrival := await _run(application, leg, way, options, stop, publish)) is not None:
+            return arrival
+    return Arrival(way, Exit.OK)
+
+
+async def _run(
+    application: Application,
+    leg: DataLeg,
+    way: Survey,
+    options: RunOptions,
+    stop: Stop,
+    publish: events.Publish,
+) -> Arrival | None:
+    _, report = await application.run(replace(options, names=(leg.name,)), stop, publish)
+    if report.exit is Exit.OK:
+        return None
+    error = next((result.error for result in report.results if result.error), None)
+    return Arrival(way, report.exit, error, report.stopped)
+
+
+async def _apply(
+    application: Application, leg: SchemaLeg, options: RunOptions, stop: Stop, publish: events.Publish
+) -> None:
+    for revision in _tips(leg):
+        for knock in range(MAX_KNOCKS + 1):
+            try:
+                await upgrade_schema(application.project.history, revision.id)
+            except GateClosed as closed:
+                # rows in the old form have come since its data was done
+                if knock == MAX_KNOCKS:
+                    raise _shut(revision, closed) from closed
+                await application.run(replace(options, names=(closed.migration,)), stop, publish)
+            except CommandError as error:
+                raise SchemaError(f"Alembic cannot apply revision {revision.id}: {error}") from error
+            else:
+                break
+    publish(events.SchemaApplied("schema", tuple(revision.id for revision in leg.revisions)))
+
+
+def _shut(revision: Revision, closed: GateClosed) -> SchemaError:
+    return SchemaError(
+        f"Revision {revision.id}: {closed}",
+        "The application still writes the old form: deploy the version that writes the new one first.",
+    )
+
+
+def _tips(leg: SchemaLeg) -> list[Revision]:
+    """The revisions of a leg on which no other of it stands: applying them applies all."""
+    below = {parent for revision in leg.revisions for parent in revision.parents}
+    return [revision for revision in leg.revisions if revision.id not in below]
+
+
+def _remembered(situation: Situation, library: Library) -> frozenset[str]:
+    names = {script.name for script in library.scripts}
+    records = situation.ledger.migrations.values()
+    return frozenset(r.name for r in records if r.name not in names and r.state is State.DONE)
+
+
+def _refuse_another_database(project: Project, whereabouts: Whereabouts) -> None:
+    if whereabouts.environment is None:
+        return
+    theirs = address(whereabouts.environment.url, "env.py", project.history.root)
+    if not whereabouts.address.is_same_database(theirs):
+        raise ConfigurationError(
+            f"datamigrate would go to {whereabouts.address} (from {whereabouts.address.source}), but the project's "
+            f"env.py goes to {theirs}.",
+            "Name one database for both: set DATABASE_URL, or whatever env.py reads.",
+        )

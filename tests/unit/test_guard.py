@@ -1,0 +1,116 @@
+"""What a script may not do on its connection."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datamigrate.database.guard import forbidden
+
+DDL = [
+    "CREATE TABLE t (id int)",
+    "create unique index i on t (id)",
+    "CREATE OR REPLACE VIEW v AS SELECT 1",
+    "CREATE TABLE temp (id int)",
+    "ALTER TABLE users ADD COLUMN x int",
+    "DROP TABLE users",
+    "DROP\n\tINDEX i",
+    "TRUNCATE users",
+    "COMMENT ON TABLE users IS 'x'",
+    "GRANT SELECT ON users TO ann",
+    "REVOKE ALL ON users FROM ann",
+    "REINDEX TABLE users",
+    "VACUUM",
+    "CLUSTER users",
+    "REFRESH MATERIALIZED VIEW v",
+    "ATTACH DATABASE 'x' AS y",
+    "DETACH DATABASE y",
+]
+ENDING = [
+    "COMMIT",
+    "commit;",
+    "COMMIT AND CHAIN",
+    "COMMIT PREPARED 'x'",
+    "END",
+    "END TRANSACTION",
+    "ABORT",
+    "BEGIN",
+    "BEGIN IMMEDIATE",
+    "START TRANSACTION",
+    "PREPARE TRANSACTION 'x'",
+    "ROLLBACK",
+    "rollback;",
+    "ROLLBACK WORK",
+    "ROLLBACK TRANSACTION",
+    "ROLLBACK AND CHAIN",
+    "ROLLBACK PREPARED 'x'",
+    "ROLLBACK -- TO be sure",
+]
+ALLOWED = [
+    "",
+    "SELECT 1",
+    "INSERT INTO t VALUES ('DROP TABLE users')",
+    "UPDATE users SET full_name = 'commit'",
+    "DELETE FROM users",
+    "WITH x AS (SELECT 1) UPDATE users SET a = 1",
+    "LOCK TABLE users IN SHARE MODE",
+    "ANALYZE users",
+    "SET LOCAL work_mem = '64MB'",
+    "PREPARE x AS SELECT 1",
+    "SAVEPOINT a",
+    "RELEASE SAVEPOINT a",
+    "ROLLBACK TO a",
+    "ROLLBACK TO SAVEPOINT a",
+    "ROLLBACK WORK TO SAVEPOINT a",
+    "rollback\n transaction to savepoint a",
+    "CREATE TEMP TABLE t (id int)",
+    "CREATE TEMPORARY TABLE t (id int)",
+    "create local temporary table t (id int)",
+    "CREATE GLOBAL TEMP TABLE t (id int)",
+    "-- DROP TABLE users\nSELECT 1",
+    "/* COMMIT */ SELECT 1",
+    "created_at",
+    "committed",
+    "ending",
+    "dropped",
+]
+PREFIXES = [
+    "",
+    "  \n\t",
+    "-- a word first\n",
+    "/* a word */ ",
+    "/* two\nlines */\n-- and more\n ",
+    ";",
+    " ; -- x\n;",
+]
+
+
+@pytest.mark.parametrize("statement", DDL)
+@pytest.mark.parametrize("before", PREFIXES)
+def test_changing_the_schema_is_forbidden(statement: str, before: str) -> None:
+    why = forbidden(before + statement)
+    assert why == f"The script changes the schema ({statement.split()[0].upper()} ...)."
+
+
+@pytest.mark.parametrize("statement", ENDING)
+@pytest.mark.parametrize("before", PREFIXES)
+def test_ending_the_transaction_is_forbidden(statement: str, before: str) -> None:
+    why = forbidden(before + statement)
+    assert why is not None
+    assert why.startswith("The script ends the runner's transaction (")
+
+
+@pytest.mark.parametrize("statement", ALLOWED)
+@pytest.mark.parametrize("before", PREFIXES)
+def test_everything_else_is_allowed(statement: str, before: str) -> None:
+    assert forbidden(before + statement) is None
+
+
+@given(st.text() | st.text(alphabet="-/* \n;DROP"))
+def test_any_text_is_judged(text: str) -> None:
+    assert forbidden(text) is None or str(forbidden(text)).startswith("The script ")
+
+
+def test_a_comment_that_never_ends_hides_what_is_in_it() -> None:
+    assert forbidden("-- DROP TABLE users") is None

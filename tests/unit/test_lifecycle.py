@@ -1,0 +1,93 @@
+"""The lifecycle, edge by edge."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from datamigrate.thought.lifecycle import TRANSITIONS, Cause, State, advance
+from datamigrate.words.errors import LifecycleError
+from datamigrate.words.exits import Exit
+
+ALLOWED = [
+    ("pending", "run", "running"),
+    ("pending", "reset", "pending"),
+    ("pending", "stamp", "done"),
+    ("running", "taken over", "running"),
+    ("running", "stop", "stopped"),
+    ("running", "error", "failed"),
+    ("running", "verified", "done"),
+    ("running", "retry", "pending"),
+    ("running", "reset", "pending"),
+    ("running", "stamp", "done"),
+    ("running", "downgrade", "pending"),
+    ("stopped", "run", "running"),
+    ("stopped", "retry", "pending"),
+    ("stopped", "reset", "pending"),
+    ("stopped", "stamp", "done"),
+    ("stopped", "downgrade", "pending"),
+    ("failed", "run", "running"),
+    ("failed", "retry", "pending"),
+    ("failed", "reset", "pending"),
+    ("failed", "stamp", "done"),
+    ("failed", "downgrade", "pending"),
+    ("done", "reset", "pending"),
+    ("done", "stamp", "done"),
+    ("done", "reopen", "pending"),
+    ("done", "downgrade", "pending"),
+]
+REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
+
+
+def test_the_table_holds_these_edges_and_no_other() -> None:
+    assert sorted((str(s), str(c), str(after)) for (s, c), after in TRANSITIONS.items()) == sorted(ALLOWED)
+
+
+@pytest.mark.parametrize(("state", "cause", "after"), ALLOWED)
+def test_an_allowed_move_is_made(state: str, cause: str, after: str) -> None:
+    assert advance("fill", State(state), Cause(cause)) is State(after)
+
+
+@pytest.mark.parametrize(("state", "cause"), REFUSED)
+def test_any_other_move_is_refused_with_a_hint(state: State, cause: Cause) -> None:
+    with pytest.raises(LifecycleError, match=f"fill is {state}; `{cause}` makes no sense there") as caught:
+        advance("fill", state, cause)
+    assert "datamigrate" in caught.value.hint
+    assert "fill" in caught.value.hint
+    assert caught.value.exit is Exit.USAGE
+
+
+def test_retrying_what_is_done_points_at_reset() -> None:
+    with pytest.raises(LifecycleError) as caught:
+        advance("fill", State.DONE, Cause.RETRY)
+    assert "`datamigrate reset fill`" in caught.value.hint
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_state_is_without_a_way_out(state: State) -> None:
+    ways = {after for (before, _), after in TRANSITIONS.items() if before is state and after is not state}
+    assert ways
+
+
+@pytest.mark.parametrize("state", State)
+def test_an_operator_can_put_every_state_back_in_line(state: State) -> None:
+    assert advance("fill", state, Cause.RESET) is State.PENDING
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_can_be_reached_from_pending(state: State) -> None:
+    reached = {State.PENDING}
+    while more := {after for (before, _), after in TRANSITIONS.items() if before in reached} - reached:
+        reached |= more
+    assert state in reached
+
+
+def test_only_a_verified_or_stamped_migration_becomes_done() -> None:
+    causes = {cause for (_, cause), after in TRANSITIONS.items() if after is State.DONE}
+    assert causes == {Cause.VERIFIED, Cause.STAMP}
+
+
+@pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING}))
+def test_a_downgrade_puts_back_in_line_whatever_has_begun(state: State) -> None:
+    assert advance("fill", state, Cause.DOWNGRADE) is State.PENDING
