@@ -1,0 +1,209 @@
+"""Several runs at once, and runs that are stopped: every row is written once, whoever writes it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from databases import ScratchDatabase
+from projects import FULL_NAME, Project, add_people, count_writes, ended, named_people, writes
+
+PEOPLE = 60
+SECONDS_TO_HAPPEN = 40
+
+# Ten rows in a batch; each batch takes long enough for another run to meet it.
+UNHURRIED = """
+import asyncio
+
+
+@each_batch(people, pending=people.c.full_name.is_(None), batch_size=10)
+async def migrate(batch):
+    full_name = people.c.first + " " + people.c.last
+    await batch.execute(sa.update(people).where(batch.rows).values(full_name=full_name))
+    await asyncio.sleep(0.15)
+"""
+
+# The second batch writes, says that it has, and then takes for ever.
+STUCK = """
+import asyncio
+from pathlib import Path
+
+here = Path(__file__).parent.parent
+
+
+@each_batch(people, pending=people.c.full_name.is_(None), batch_size=10)
+async def migrate(batch):
+    full_name = people.c.first + " " + people.c.last
+    await batch.execute(sa.update(people).where(batch.rows).values(full_name=full_name))
+    if batch.number == 2 and not (here / "mended").exists():
+        (here / "stuck").touch()
+        await asyncio.sleep(600)
+"""
+
+
+def wait_for(happened: Callable[[], object]) -> None:
+    """Wait until it has happened; a machine may be slow, but not for ever."""
+    give_up = time.monotonic() + SECONDS_TO_HAPPEN
+    while not happened():
+        assert time.monotonic() < give_up, "it never happened"
+        time.sleep(0.02)
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a process: its exit code, and all that it told."""
+    _, told = process.communicate(timeout=SECONDS_TO_HAPPEN)
+    return process.returncode, told
+
+
+def prepare(project: Project, database: ScratchDatabase, body: str) -> None:
+    add_people(database, PEOPLE)
+    count_writes(database)
+    project.write_script("full_name", body)
+
+
+def everyone_was_written_once(database: ScratchDatabase) -> bool:
+    assert writes(database) == [(1, PEOPLE)]
+    assert named_people(database) == PEOPLE
+    return True
+
+
+def test_of_two_runs_at_once_one_works_and_the_other_waits(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, UNHURRIED)
+    with ended(project.start("run")) as one, ended(project.start("run")) as other:
+        (code, told), (other_code, other_told) = end_of(one), end_of(other)
+    assert (code, other_code) == (0, 0), told + other_told
+    everyone_was_written_once(database)
+    told += other_told
+    assert told.count("Nothing to do.") + told.count("full_name: another run has done it") == 1
+    assert told.count("full_name: done and verified") == 1
+
+
+def test_with_no_wait_the_second_run_exits_5_and_names_who_works(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, STUCK)
+    with ended(project.start("run")) as first:
+        wait_for((project.root / "stuck").exists)
+        if database.dialect == "postgresql":  # SQLite has one writer at a time, and this one is writing
+            told = project.quick("run", "--no-wait", exits=5).err
+            assert re.search(rf"Error: full_name is being run by \S+@\S+:{first.pid}\.", told)
+            assert "run without --no-wait to wait for it" in told
+            for verb in ("reset", "stamp", "retry"):
+                told = project.quick(verb, "full_name", exits=5).err
+                assert f":{first.pid}." in told
+            (row,) = project.json("status")["migrations"]
+            assert row["state"] == "running"
+            assert [owner.rpartition(":")[2] for owner in row["owners"]] == [str(first.pid)]
+        first.kill()
+        end_of(first)
+    (project.root / "mended").touch()
+    project.quick("run")
+    everyone_was_written_once(database)
+
+
+def test_a_run_between_two_batches_is_met_by_no_wait_on_any_database(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, UNHURRIED.replace("0.15", "0.0") + "\n")
+    slow = 'scripts = "datamigrations"\npause = 5\n'
+    pyproject = project.root / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace('scripts = "datamigrations"\n', slow))
+    with ended(project.start("run")) as first:
+        wait_for(lambda: named_people(database))
+        told = project.quick("run", "--no-wait", exits=5).err
+        assert f":{first.pid}." in told
+        first.kill()
+        end_of(first)
+    pyproject.write_text(pyproject.read_text().replace("pause = 5\n", ""))
+    project.quick("run")
+    everyone_was_written_once(database)
+
+
+def test_sigterm_finishes_the_batch_and_exits_75(project: Project, database: ScratchDatabase) -> None:
+    prepare(project, database, UNHURRIED)
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database))
+        process.send_signal(signal.SIGTERM)
+        code, told = end_of(process)
+    assert code == 75, told
+    assert "SIGTERM: finishing the batch; Ctrl-C breaks it off." in told
+    done = named_people(database)
+    assert f"full_name: stopped cleanly after {done} rows (SIGTERM); run again to go on" in told
+    assert done % 10 == 0
+    assert project.json("status")["migrations"][0]["state"] == "stopped"
+    assert project.json("history")["runs"][0]["outcome"] == "stopped: SIGTERM"
+    project.quick("run")
+    everyone_was_written_once(database)
+
+
+def test_ctrl_c_finishes_the_batch_and_exits_75_too(project: Project, database: ScratchDatabase) -> None:
+    prepare(project, database, UNHURRIED)
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database))
+        process.send_signal(signal.SIGINT)
+        code, told = end_of(process)
+    assert code == 75, told
+    assert "SIGINT: finishing the batch" in told
+    project.quick("run")
+    everyone_was_written_once(database)
+
+
+def test_a_second_ctrl_c_rolls_the_batch_back_and_exits_130(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, STUCK)
+    with ended(project.start("run")) as process:
+        assert process.stderr is not None
+        assert "full_name: starts" in process.stderr.readline()
+        wait_for((project.root / "stuck").exists)
+        process.send_signal(signal.SIGINT)
+        assert "finishing the batch; Ctrl-C breaks it off." in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        code, told = end_of(process)
+    assert code == 130, told
+    assert "Error: Interrupted: the batch under way was rolled back, everything before it is kept." in told
+    assert "`datamigrate run` goes on where it stopped." in told
+    assert "Traceback" not in told
+    assert writes(database) == [(0, PEOPLE - 10), (1, 10)]
+    assert project.json("status")["migrations"][0]["state"] == "stopped"
+    assert project.json("history")["runs"][0]["exit"] == 130
+    (project.root / "mended").touch()
+    project.quick("run", "--no-wait")
+    everyone_was_written_once(database)
+
+
+def test_a_run_that_was_killed_is_taken_over_at_once_on_its_host(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, STUCK)
+    with ended(project.start("run")) as process:
+        wait_for((project.root / "stuck").exists)
+        process.kill()
+        assert end_of(process)[0] == -signal.SIGKILL
+    assert project.json("history")["runs"][0]["outcome"] is None
+    assert "going on, or killed" in project.quick("history").out
+    (project.root / "mended").touch()
+    told = project.quick("run", "--no-wait").err
+    assert "full_name: resumes after 10 rows" in told
+    everyone_was_written_once(database)
+    causes = [move["cause"] for move in project.json("show", "full_name")["transitions"]]
+    assert causes == ["run", "taken over", "verified"]
+
+
+def test_a_killed_run_waits_for_an_operator_no_longer_than_for_another_run(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, STUCK)
+    with ended(project.start("run")) as process:
+        wait_for((project.root / "stuck").exists)
+        process.kill()
+        end_of(process)
+    assert project.quick("retry", "full_name").err == "full_name is pending now.\n"
+    project.write_script("full_name", FULL_NAME)
+    project.quick("run")
+    everyone_was_written_once(database)

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import stamina
+
+from databases import ScratchDatabase
+from workbench import Bench
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def bench(database: ScratchDatabase, tmp_path: Path) -> Bench:
+    """A bench on an empty database, once on each kind."""
+    return Bench(database, tmp_path)
+
+
+@pytest.fixture
+def postgres_bench(postgres_database: ScratchDatabase, tmp_path: Path) -> Bench:
+    """A bench on an empty PostgreSQL database."""
+    return Bench(postgres_database, tmp_path)
+
+
+@pytest.fixture
+def bench_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Bench]:
+    """A bench on an empty database of the kind that the test names."""
+    return lambda dialect: Bench(
+        request.getfixturevalue({"sqlite": "sqlite_database", "postgresql": "postgres_database"}[dialect]),
+        tmp_path,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""
+    monkeypatch.setattr("datamigrate.doing.executor.WAIT_STEP", 0.02)
+    stamina.set_testing(True, attempts=1000, cap=True)
+    yield
+    stamina.set_testing(False)

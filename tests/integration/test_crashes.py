@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from datamigrate.authoring.script import Script
+from datamigrate.database.database import Database
+from datamigrate.database.ledger.store import Ledger
+from workbench import BATCH, BOB, COMMIT, COMMITTED, FORMS, Bench, at_every_step, opened
+
+pytestmark = pytest.mark.anyio
+
+ROWS = BATCH + 2
+LEDGER = ("ledger", "range", "migration", "run", "transition")
+EMPTY = "DELETE FROM item; DELETE FROM written; DELETE FROM copied;"
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nobody handles it, and nothing of the process works after it."""
+
+
+@dataclass
+class Killer:
+    """Kills the process at its n-th step: before a statement, before a commit, or after one."""
+
+    at: int = 0
+    steps: list[str] = field(default_factory=list)
+
+    def aim(self, at: int) -> None:
+        """Begin to count for another process; 0 lets it live."""
+        self.at, self.steps = at, []
+
+    def __call__(self, step: str) -> None:
+        self.steps.append(step)
+        if 0 < self.at <= len(self.steps):
+            raise Killed
+
+
+def prepare(bench: Bench, keep_ledger: bool) -> Callable[[], None]:
+    """Make the tables; what it gives puts them back to where they were before the first run."""
+    bench.table()
+    bench.database.execute("CREATE TABLE copied (serial INTEGER)")
+    verb = "DELETE FROM" if keep_ledger else "DROP TABLE IF EXISTS"
+    tables = [name for name in LEDGER if not (keep_ledger and name == "ledger")]
+    forget = "".join(f"{verb} datamigrate_{name};" for name in tables)
+
+    def begin_again() -> None:
+        bench.database.script(forget + EMPTY)
+        bench.fill((i * 3,) for i in range(ROWS))
+        bench.database.execute("DELETE FROM written")
+
+    return begin_again
+
+
+async def is_killed(bench: Bench, database: Database, script: Script) -> bool:
+    """Run until killed; False when the run got through."""
+    try:
+        ran = await bench.run_on(database, script)
+    except BaseException as error:
+        if not only_killed(error):
+            raise
+        await database.engine.dispose()  # its connections die with it
+        return True
+    assert ran.outcome == "done", ran.result
+    return False
+
+
+def only_killed(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(only_killed(inner) for inner in error.exceptions)
+    return isinstance(error, Killed)
+
+
+def assert_as_undisturbed(bench: Bench, form: str) -> None:
+    bench.assert_done(ROWS)
+    if form == "delete":
+        assert bench.database.scalar("SELECT count(*) FROM item") == 0
+    else:
+        assert bench.wrong() == []
+        assert bench.database.scalar("SELECT count(*) FROM item") == ROWS
+    if form == "each batch":
+        copied = bench.database.rows("SELECT serial FROM copied ORDER BY serial")
+        assert copied == [(i,) for i in range(ROWS)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_killed_at_any_step_it_ends_as_if_undisturbed(bench: Bench, form: str) -> None:
+    async with opened(bench.database) as database:
+        async with database.writing() as connection:
+            await Ledger(BOB).ensure(connection)
+        seen = await kill_at_every_step(bench, database, form, keep_ledger=True)
+    assert {COMMIT, COMMITTED} < seen
+
+
+async def test_killed_while_the_ledger_is_made_it_ends_as_if_undisturbed(bench: Bench) -> None:
+    async with opened(bench.database) as database:
+        await kill_at_every_step(bench, database, "free", keep_ledger=False)
+
+
+async def kill_at_every_step(bench: Bench, database: Database, form: str, keep_ledger: bool) -> set[str]:
+    """Kill a run at its first step and resume, kill one at its second and resume, and so on, until one
+    gets through; the steps at which runs died."""
+    begin_again, script = prepare(bench, keep_ledger), bench.script(FORMS[form])
+    killer, at = Killer(), 1
+    seen: set[str] = set()
+    at_every_step(database, killer)
+    while True:
+        begin_again()
+        killer.aim(at)
+        if not await is_killed(bench, database, script):
+            assert_as_undisturbed(bench, form)
+            return seen
+        seen.add(killer.steps[at - 1])
+        killer.aim(0)
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", (at, ran.result)
+        assert_as_undisturbed(bench, form)
+        at += 1
+
+
+async def test_killed_again_and_again_it_still_does_each_row_once(bench: Bench) -> None:
+    prepare(bench, keep_ledger=False)()
+    killer, at, script = Killer(), 1, bench.script(FORMS["update"])
+    async with opened(bench.database) as database:
+        at_every_step(database, killer)
+        killer.aim(at)
+        while await is_killed(bench, database, script):
+            at += 1  # each life is one step longer than the last, so that some get a batch done
+            killer.aim(at)
+    assert_as_undisturbed(bench, "update")

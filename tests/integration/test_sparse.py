@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from datamigrate.database.database import Database
+from datamigrate.doing.settings import Settings
+from datamigrate.thought.pacing import Limits
+from datamigrate.words.events import BatchDone, Sweeping
+from workbench import DOUBLED, FORMS, Bench, each_batch, opened
+
+pytestmark = pytest.mark.anyio
+
+ROWS = 200_000
+ONE_IN = 10_000
+USUAL = Settings(limits=Limits(target_time=600))  # the usual sizes, whatever this machine's pace
+
+SERIES = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) ",
+    "postgresql": "WITH n(i) AS (SELECT generate_series(1, {rows})) ",
+}
+
+
+def fill(bench: Bench, rows: int = ROWS, one_in: int = ONE_IN) -> None:
+    bench.table()
+    bench.database.execute("CREATE TABLE copied (serial INTEGER)")
+    pending = f"CASE WHEN i % {one_in} = 7 % {one_in} THEN NULL ELSE i * 2 END"
+    bench.database.execute(
+        f"INSERT INTO item (serial, old, new, id) {SERIES[bench.database.dialect].format(rows=rows)} "
+        f"SELECT i, i, {pending}, i * 3 FROM n"
+    )
+    bench.database.execute("ANALYZE")
+
+
+@pytest.mark.parametrize("form", ["update", "compute", "each batch"])
+async def test_one_pending_row_in_ten_thousand_takes_few_batches_and_all_are_found(
+    bench: Bench, form: str
+) -> None:
+    fill(bench)
+    ran = await bench.run(bench.script(FORMS[form]), settings=USUAL)
+    assert ran.outcome == "done", ran.result
+    assert ran.of(Sweeping) == []
+    bench.assert_done(ROWS // ONE_IN, range(7, ROWS, ONE_IN))
+    assert bench.wrong() == []
+    # a batch looks at no more than its span of keys, and the span doubles from 2000
+    assert len(ran.of(BatchDone)) <= math.log2(ROWS / 2000) + 3
+
+
+async def test_dense_pending_rows_are_done_in_batches_that_grow(bench: Bench) -> None:
+    fill(bench, rows=20_000, one_in=1)
+    ran = await bench.run(bench.script(FORMS["update"]), settings=USUAL)
+    assert ran.outcome == "done", ran.result
+    bench.assert_done(20_000, range(1, 20_001))
+    sizes = [batch.rows for batch in ran.of(BatchDone)]
+    assert sizes[0] == 500
+    assert sizes[:-1] == sorted(sizes[:-1])
+    assert len(sizes) < 10
+
+
+@pytest.mark.parametrize("form", ["update", "compute"])
+async def test_every_statement_of_a_batch_looks_at_a_slice_of_the_keys_index_only(
+    postgres_bench: Bench, form: str
+) -> None:
+    bench = postgres_bench
+    fill(bench)
+    sent: list[tuple[str, Any]] = []
+
+    def listen(database: Database) -> None:
+        def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if "item" in statement and "pg_catalog" not in statement:
+                sent.append((statement, parameters))
+
+        event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+
+    script = bench.script(FORMS[form])
+    await bench.run(script, settings=USUAL, max_batches=3)
+    sent.clear()
+    await bench.run(script, settings=USUAL, max_batches=1, meddle=listen)
+    batch = [(s, p) for s, p in sent if "item.id" in s and ">" in s]
+    assert [s.split()[0] for s, _ in batch].count("UPDATE") <= 1
+    assert len(batch) >= 3
+    for statement, parameters in batch:
+        for scan in scans(await explained(bench, statement, parameters)):
+            assert scan.get("Index Name") == "item_pkey", statement
+            assert "id > " in scan["Index Cond"], statement
+            assert "id <= " in scan["Index Cond"], statement
+            looked_at = scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
+            assert looked_at <= 2 * ROWS // 3, statement
+
+
+async def explained(bench: Bench, statement: str, parameters: Any) -> dict[str, Any]:
+    async with opened(bench.database) as database, database.looking() as connection:
+        found = await connection.exec_driver_sql(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", tuple(parameters)
+        )
+        plan = found.scalar_one()
+    parsed = json.loads(plan) if isinstance(plan, str) else plan
+    top: dict[str, Any] = parsed[0]["Plan"]
+    return top
+
+
+def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The plan's nodes that read the table."""
+    if plan.get("Relation Name") == "item" and plan["Node Type"] != "ModifyTable":
+        yield plan
+    for inner in plan.get("Plans", ()):
+        yield from scans(inner)
+
+
+async def test_rows_outside_of_the_batch_are_not_locked(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table(rows=((i,) for i in range(12)))
+    free: list[int] = []
+
+    async def double(batch: Any) -> None:
+        await batch.execute(DOUBLED.where(batch.rows))
+        found = bench.database.rows("SELECT serial FROM item ORDER BY id FOR UPDATE SKIP LOCKED")
+        free.append(len(found))
+
+    ran = await bench.run(bench.form(each_batch(double)))
+    assert ran.outcome == "done", ran.result
+    assert free == [8, 8, 8]
