@@ -17,6 +17,7 @@ SOURCES = str(Path(__file__).resolve().parent.parent / "runner")
 if SOURCES not in sys.path:  # so that `-c elsewhere/alembic.ini` finds the models from any directory
     sys.path.insert(0, SOURCES)
 
+import datamigrate.alembic  # noqa: E402 - needs the path above
 from chat.models import metadata  # noqa: E402 - needs the path above
 
 config = context.config
@@ -53,6 +54,7 @@ def migrate_offline(url: sa.URL) -> None:
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         transaction_per_migration=True,
+        **datamigrate.alembic.hooks(),
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -66,6 +68,7 @@ def migrate_on(connection: sa.Connection) -> None:
         compare_type=True,
         render_as_batch=connection.dialect.name == "sqlite",
         transaction_per_migration=True,  # a revision that fails leaves those before it applied
+        **datamigrate.alembic.hooks(),
     )
     with context.begin_transaction():
         context.run_migrations()

@@ -68,7 +68,7 @@ class AlembicProject:
 def copy_of_repository(directory: Path, url: str | None = None) -> AlembicProject:
     """Copy what Alembic needs of the repository, so that a test can add revisions and change models."""
     without_caches = shutil.ignore_patterns("__pycache__")
-    for part in ("alembic", "runner/chat"):
+    for part in ("alembic", "runner/chat", "datamigrations"):
         shutil.copytree(ROOT / part, directory / part, ignore=without_caches)
     shutil.copy(ROOT / "pyproject.toml", directory)
     return AlembicProject(directory, url)

@@ -31,7 +31,7 @@ users = sa.Table(
 
 
 def upgrade() -> None:
-    # Needs the data migrations populate_full_name and normalise_email verified first.
+    op.require_data("populate_full_name", "normalise_email")
     allow_null(False)
 
 

@@ -17,7 +17,7 @@ depends_on: str | Sequence[str] | None = None
 
 
 def upgrade() -> None:
-    # Needs the data migration populate_full_name verified first.
+    op.require_data("populate_full_name")
     op.drop_column("users", "last_name")
     op.drop_column("users", "first_name")
 

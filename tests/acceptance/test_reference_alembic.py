@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 
 from alembic_project import AlembicProject, copy_of_repository, revision_id
 from databases import EXPANDED, HEAD, ROOT, ScratchDatabase, alembic_config, downgrade, upgrade
+from datamigrate.alembic import GateClosed
 
 REVISIONS = ("615021cc5b23", "8a6ada1e0883", "c41d7e5b9a20", EXPANDED, "e07a9c4d1f62", HEAD)
 TABLES = {"alembic_version", "conversations", "messages", "participants", "users"}
@@ -46,7 +47,9 @@ def repository(database: ScratchDatabase) -> AlembicProject:
 
 
 def tables(database: ScratchDatabase) -> set[str]:
-    return set(sa.inspect(database.engine).get_table_names())
+    """The tables that are there, apart from datamigrate's own."""
+    names = sa.inspect(database.engine).get_table_names()
+    return {name for name in names if not name.startswith("datamigrate_")}
 
 
 def schema(database: ScratchDatabase) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def schema(database: ScratchDatabase) -> dict[str, Any]:
             sorted(map(repr, inspector.get_foreign_keys(table))),
             sorted(map(repr, inspector.get_indexes(table))),
         )
-        for table in inspector.get_table_names()
+        for table in tables(database)
     }
 
 
@@ -116,7 +119,7 @@ def test_every_revision_keeps_the_rows_that_are_there(chat_database: ScratchData
 
 
 def test_a_column_with_nulls_is_not_made_not_null(chat_database: ScratchDatabase) -> None:
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(GateClosed, match="0 of 500 rows are done, 500 are pending"):
         upgrade(chat_database, "head")
     assert chat_database.rows("SELECT version_num FROM alembic_version") == [(EXPANDED,)]
     assert chat_database.scalar("SELECT count(*) FROM users WHERE full_name IS NULL") > 0

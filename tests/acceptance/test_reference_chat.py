@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alembic_project import AlembicProject
-from databases import CHAT_USERS, EXPANDED, ROOT, ScratchDatabase, left_open, upgrade
+from databases import CHAT_USERS, EXPANDED, ROOT, Dump, ScratchDatabase, left_open, upgrade
 
 
 def seed(url: str, *arguments: str) -> str:
@@ -30,6 +30,11 @@ def test_the_chat_is_seeded_before_its_data_is_migrated(chat_database: ScratchDa
     assert expired * 3 == one("SELECT count(*) FROM messages")
 
 
+def without_ledger(dump: Dump) -> Dump:
+    """The dump without the rows of datamigrate's own tables, which tell when they were written."""
+    return [(table, rows) for table, rows in dump if "datamigrate_" not in table]
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_the_seed_is_the_same_every_time_and_is_sown_once(request: pytest.FixtureRequest, kind: str) -> None:
     database: ScratchDatabase = request.getfixturevalue(f"{kind}_database")
@@ -39,7 +44,7 @@ def test_the_seed_is_the_same_every_time_and_is_sown_once(request: pytest.Fixtur
         "Seeded 500 users, 50 conversations"
     )
     sown = database.dump()
-    assert sown == chat_database.dump()
+    assert without_ledger(sown) == without_ledger(chat_database.dump())
     assert seed(database.url) == "The chat is already seeded; nothing was changed."
     assert database.dump() == sown
 

@@ -57,7 +57,7 @@ def are_in_place(context: MigrationContext) -> bool:
 def note_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> None:
     """Note in the ledger what a step up or down means for the data migrations that require it."""
     connection, script = ctx.connection, ctx.script
-    if connection is None or script is None or (step.is_stamp and not step.is_upgrade):
+    if ctx.as_sql or connection is None or script is None or (step.is_stamp and not step.is_upgrade):
         return
     found = beside(ctx)
     touched = set(step.up_revision_ids)

@@ -22,7 +22,7 @@ from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.codec import decode_key, encode_key
 from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.words.claim import Claim, Owner, Tally, person
-from datamigrate.words.errors import ClaimHeld, Fenced
+from datamigrate.words.errors import ClaimHeld, DatamigrateError, Fenced, UnknownMigration
 from datamigrate.words.migration import Key, Migration
 
 
@@ -74,9 +74,11 @@ class Ledger:
     async def end_run(self, connection: AsyncConnection, run: int, outcome: str, code: int) -> None:
         """Note how a run ended."""
         t = self.tables.run
-        await connection.execute(
+        updated = await connection.execute(
             sa.update(t).where(t.c.id == run).values(finished_at=now(), outcome=outcome, exit=code)
         )
+        if updated.rowcount != 1:
+            raise DatamigrateError(f"The ledger has no run {run}.")
 
     async def enrol(self, connection: AsyncConnection, migration: Migration) -> None:
         """Make the migration known as pending, with one range, unless it is known already."""
@@ -173,11 +175,13 @@ class Ledger:
     async def expect(self, connection: AsyncConnection, name: str, estimate: Estimate) -> None:
         """Keep how many rows are thought to be pending, for progress."""
         t = self.tables.migration
-        await connection.execute(
+        updated = await connection.execute(
             sa.update(t)
             .where(t.c.name == name)
             .values(estimate=estimate.rows, estimate_source=estimate.source)
         )
+        if updated.rowcount != 1:
+            raise UnknownMigration(f"The ledger has no migration {name}.")
 
     async def leave(
         self, connection: AsyncConnection, claim: Claim, cause: Cause, reason: str | None = None

@@ -349,6 +349,8 @@ class Meaning:
         if callee.name in CORE_VERBS and not is_library(callee.path):
             return (Thing("perhaps", CORE_VERBS[callee.name]),)
         label = next((text.text for values in arguments for text in texts(values)), "")
+        if callee.name == "import_module" and label:
+            return (Imported(label),)
         made = made_by(callee.path, label)
         if made and not (made == PLAIN and callee.root in ("itertools", "tqdm", "more_itertools")):
             return made

@@ -175,7 +175,10 @@ def _in_block(sql: str, statement: tuple[Lexeme, ...], depth: int) -> Iterator[D
 
 
 def _quotes_a_statement(statement: tuple[Lexeme, ...], index: int) -> bool:
-    return statement[index - 1].upper in ("DO", "EXECUTE", "IMMEDIATE", "(", "EXEC", "LANGUAGE", ":=", "=")
+    if index and statement[index - 1].upper == "DO":
+        return True
+    text = statement[index].inside.lstrip()
+    return any(shape.match(text) for shape in _SHAPES.values())
 
 
 def _of_quoted(text: str, depth: int) -> Iterator[Deed]:
