@@ -15,7 +15,18 @@ from datamigrate.database.dialects.base import Timeouts
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import BatchFailed, StillPending
 from datamigrate.words.events import BatchDone, Failed, Retrying
-from workbench import BATCH, COMMIT, COMMITTED, DOUBLED, FORMS, Bench, at_every_step, each_batch, opened, with_settings
+from workbench import (
+    BATCH,
+    COMMIT,
+    COMMITTED,
+    DOUBLED,
+    FORMS,
+    Bench,
+    at_every_step,
+    each_batch,
+    opened,
+    with_settings,
+)
 
 pytestmark = pytest.mark.anyio
 

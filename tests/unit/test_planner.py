@@ -99,7 +99,7 @@ def test_one_that_the_ledger_does_not_know_is_run() -> None:
 
 def test_a_pending_one_is_run() -> None:
     step = only(plan([migration("a")], {"a": Record(State.PENDING, "1")}))
-    assert (step.action, step.reason) == (Action.RUN, "pending")
+    assert (step.action, step.reason) == (Action.RUN, "pending again")
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.STOPPED, State.FAILED, State.PENDING])

@@ -148,6 +148,8 @@ def init(output: Output, get: Get) -> None:
         output.say(f"wrote {path}")
     for path in made.kept:
         output.say(f"kept {path}")
+    output.say("In env.py, so that schema can wait for data: import datamigrate.alembic, and")
+    output.say("    context.configure(..., **datamigrate.alembic.hooks())")
     output.say('Next: `datamigrate new -m "populate full name"`, edit it, then `datamigrate run`.')
 
 

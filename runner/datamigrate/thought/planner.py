@@ -48,11 +48,12 @@ class Schema:
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger remembers of a migration."""
+    """What the ledger remembers of a migration; `begun` when a run has ever worked on it."""
 
     state: State
     checksum: str
     rows: int = 0
+    begun: bool = True
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _after_others(
 
 def _workable(migration: Migration, record: Record | None) -> Step:
     if record is None or (record.state is State.PENDING and not record.rows):
-        return Step(migration, Action.RUN, "never run" if record is None else "pending")
+        return Step(migration, Action.RUN, "pending again" if record and record.begun else "never run")
     edited = (
         ", edited since: starts again from the first row" if record.checksum != migration.checksum else ""
     )

@@ -65,7 +65,7 @@ class MigrationRecord:
 
     def for_planning(self) -> Record:
         """What the planner needs of it."""
-        return Record(self.state, self.checksum, self.rows)
+        return Record(self.state, self.checksum, self.rows, self.started_at is not None)
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,10 @@ class Calls:
 
     def _by_session(self, call: ast.Call, name: str) -> Iterator[Sighting]:
         if call.args or call.keywords:
-            yield Sighting(call, (f"{SESSION_VERBS[name]} through session.{name}()",))
+            given = call.args[0] if call.args else None
+            model = given.func if isinstance(given, ast.Call) else given if "bulk" in name else None
+            action = _action(SESSION_VERBS[name], _text_of(model))
+            yield Sighting(call, (action,), wording=f"session.{name}() ({action})")
 
     def _bulk_insert(self, call: ast.Call) -> Iterator[Sighting]:
         arguments = [*call.args[:2], *(k.value for k in call.keywords if k.arg in ("table", "rows"))]

@@ -17,7 +17,7 @@ class Finding:
 
     An error is data work that was seen; a warning is data work that happens where the linter cannot look.
     `actions` are the deeds found there in a few words each, `statements` is how many statements they are,
-    and `revision` is the revision that the file declares.
+    `revision` is the revision that the file declares, and `by_row` says that Python does the work row by row.
     """
 
     code: str
@@ -28,6 +28,7 @@ class Finding:
     statements: int = 0
     actions: tuple[str, ...] = ()
     revision: str = ""
+    by_row: bool = False
 
     def facts(self) -> dict[str, Any]:
         """The finding as plain data, for JSON."""
@@ -49,6 +50,7 @@ class Summary:
     revision: str
     statements: int
     actions: tuple[str, ...]
+    by_row: bool = False
 
     def __str__(self) -> str:
         count = f"{self.statements} data statement{'' if self.statements == 1 else 's'}"
@@ -67,7 +69,7 @@ class Summary:
     def _kind(self) -> list[str]:
         verbs = {action.partition(" ")[0] for action in self.actions}
         if verbs == {"UPDATE"}:
-            return []
+            return ["--kind", "compute"] if self.by_row else []
         if verbs and verbs <= {"DELETE", "TRUNCATE"}:
             return ["--kind", "delete"]
         return ["--kind", "free"]
@@ -79,7 +81,13 @@ def summary(findings: Iterable[Finding]) -> Summary | None:
     if not work:
         return None
     actions = tuple(dict.fromkeys(action for finding in work for action in finding.actions))
-    return Summary(work[0].file, work[0].revision, sum(f.statements for f in work), actions)
+    return Summary(
+        work[0].file,
+        work[0].revision,
+        sum(finding.statements for finding in work),
+        actions,
+        any(finding.by_row for finding in work),
+    )
 
 
 def _lower_verb(action: str) -> str:

@@ -42,8 +42,9 @@ class Helpers:
         if helper is None and chosen:
             helper = "a function chosen when it runs"
         if helper is not None:
-            wording = f"{helper} is given the {taken}, and may change rows where this check cannot look"
-            yield Sighting(call, (), 1, wording, "warning")
+            wording = f"the {taken} is handed to {helper}"
+            remark = ": it may change rows out of this check's sight"
+            yield Sighting(call, _calling(helper), 1, wording, remark, "warning")
 
     def _taken_along(self, call: ast.Call) -> str:
         kinds = {
@@ -61,6 +62,11 @@ class Helpers:
             return False
         _, found = self.meaning.source.reaching(function)
         return bool(found) and all(binding.how in ("looped", "assigned") for binding in found)
+
+
+def _calling(helper: str) -> tuple[str, ...]:
+    name = helper.rpartition(".")[2].removesuffix("()")
+    return (f"CALL {name}",) if name.isidentifier() else ()
 
 
 def _inside(values: Values) -> Iterator[Value]:

@@ -26,16 +26,19 @@ def lint_revision(source: str, file: str) -> tuple[Finding, ...]:
 
     `file` is only repeated in the findings. Nothing is imported, run or opened.
     """
+    text = source.removeprefix("\ufeff")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = ast.parse(source)
+            tree = ast.parse(text)
     except SyntaxError as error:
         return (_unreadable(file, error.lineno or 1, error.msg),)
-    except (ValueError, RecursionError, MemoryError) as error:
-        return (_unreadable(file, 1, str(error) or "too deeply nested"),)
+    except ValueError as error:
+        return (_unreadable(file, 1, str(error)),)
+    except (RecursionError, MemoryError):
+        return (_unreadable(file, 1, "too deeply nested"),)
     try:
-        return tuple(_Lint(tree, source, file).findings())
+        return tuple(_Lint(tree, text, file).findings())
     except RecursionError:
         return (_unreadable(file, 1, "too deeply nested"),)
 
@@ -101,10 +104,9 @@ class _Lint:
                             by_statement.setdefault(binding.source, []).append(binding.dotted)
         for statement, names in by_statement.items():
             several = ", ".join(dict.fromkeys(name.lstrip(".") for name in names))
-            wording = (
-                f"{several}: an application model is imported for its rows; models change, revisions stay"
-            )
-            yield Sighting(statement, (), 0, wording, "warning")
+            plural = "models are" if len(set(names)) > 1 else "model is"
+            remark = f"; the application's {plural} imported for rows, and will change while this file stays"
+            yield Sighting(statement, (), 0, several, remark, "warning")
 
     def _routines(self, executed: list[str]) -> Iterator[Sighting]:
         """Functions with data work in them that the revision defines and then calls itself."""
@@ -117,7 +119,7 @@ class _Lint:
         for call in self.source.calls:
             values = [value for argument in call.args for value in self.meaning.values(argument)]
             if any(getattr(value, "text", None) == text for value in values):
-                yield Sighting(call, (f"CALL {name}",), wording=f"{name}() changes rows and is called")
+                yield Sighting(call, (f"CALL {name}",), remark=": the function changes rows")
                 return
 
     def _finding(self, sighting: Sighting) -> Finding:
@@ -128,10 +130,11 @@ class _Lint:
             sighting.severity,
             self.file,
             _position(sighting.node)[0],
-            f"{what}{self._where(sighting.node)}{count}",
+            f"{what}{self._where(sighting.node)}{count}{sighting.remark}",
             sighting.statements,
             sighting.actions,
             self.revision,
+            sighting.by_row or self._loops_over_rows(sighting.node),
         )
 
     def _where(self, node: ast.AST) -> str:

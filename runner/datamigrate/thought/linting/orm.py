@@ -27,7 +27,8 @@ class Objects:
         """A sighting where `node` changes an object that a session loaded, and so will save."""
         changed = next((target for target in self._targets(node)), None)
         if changed is not None:
-            yield Sighting(node, (f"UPDATE through {_shown(changed)}, an object of the session",))
+            wording = f"UPDATE by {_doing(node)} {_shown(changed)}"
+            yield Sighting(node, (f"UPDATE {_shown(changed)}",), 1, wording, by_row=True)
 
     def _targets(self, node: ast.AST) -> Iterator[ast.expr]:
         match node:
@@ -84,6 +85,12 @@ def _has_rows(values: Values) -> bool:
         or (isinstance(value, Method) and isinstance(value.owner, Thing) and value.owner.kind == "rows")
         for value in values
     )
+
+
+def _doing(node: ast.AST) -> str:
+    if isinstance(node, ast.Call):
+        return "changing"
+    return "deleting" if isinstance(node, ast.Delete) else "setting"
 
 
 def _shown(node: ast.expr) -> str:

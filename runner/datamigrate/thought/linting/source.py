@@ -14,6 +14,7 @@ Block = tuple[tuple[ast.AST, str], ...]
 
 How = Literal["assigned", "augmented", "looped", "entered", "parameter", "defined", "imported", "lost"]
 
+_MOST_REACHING = 64
 _GROWING = frozenset({"append", "add", "insert", "extend", "appendleft"})
 
 
@@ -209,14 +210,14 @@ def _reaching(found: list[Binding], position: Position, block: Block) -> list[Bi
     """Those that may still hold at `position`: a later binding on every way there hides an earlier one."""
     reaching: list[Binding] = []
     certain: Binding | None = None
-    for binding in reversed([b for b in found if b.position < position]):
+    for binding in reversed([b for b in found if b.position < position][-_MOST_REACHING:]):
         reaching.append(binding)
-        if block[: len(binding.block)] == binding.block and binding.how != "augmented":
+        if block[: len(binding.block)] == binding.block:
             certain = binding
             break
     loops = [part for part in block if isinstance(part[0], ast.For | ast.AsyncFor | ast.While)]
     for binding in (b for b in found if b.position > position):
         again = [loop for loop in loops if loop in binding.block]
-        if again and (certain is None or again[-1] not in certain.block):
+        if len(reaching) < _MOST_REACHING and again and (certain is None or again[-1] not in certain.block):
             reaching.append(binding)
     return reaching or found

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import sqlglot
@@ -47,11 +48,11 @@ _SHAPES = {
     "UPDATE": re.compile(r"UPDATE\b.{1,300}?\bSET\b", re.IGNORECASE | re.DOTALL),
     "INSERT": re.compile(r"INSERT\s+(?:\w+\s+){0,2}INTO\b\s*\S", re.IGNORECASE),
     "DELETE": re.compile(r"DELETE\s+(?:\w+\s+)?FROM\b\s*\S", re.IGNORECASE),
-    "MERGE": re.compile(r"MERGE\s+INTO\b.*?\bUSING\b", re.IGNORECASE | re.DOTALL),
+    "MERGE": re.compile(r"MERGE\s+INTO\b.{0,2000}?\bUSING\b", re.IGNORECASE | re.DOTALL),
     "TRUNCATE": re.compile(r"TRUNCATE\s+\S", re.IGNORECASE),
     "REPLACE": re.compile(r"REPLACE\s+INTO\b\s*\S", re.IGNORECASE),
     "UPSERT": re.compile(r"UPSERT\s+INTO\b\s*\S", re.IGNORECASE),
-    "COPY": re.compile(r"COPY\s+[^;]*?\bFROM\b", re.IGNORECASE | re.DOTALL),
+    "COPY": re.compile(r"COPY\s+[^;]{0,2000}?\bFROM\b", re.IGNORECASE | re.DOTALL),
     "LOAD": re.compile(r"LOAD\s+DATA\b", re.IGNORECASE),
 }
 
@@ -68,6 +69,7 @@ class Deed:
         return f"{self.verb} {_PREPOSITIONS.get(self.verb, '')}{table}"
 
 
+@lru_cache(maxsize=4096)
 def deeds(sql: str) -> tuple[Deed, ...]:
     """Every change of rows that executing `sql` makes."""
     text = sql[:_LONGEST_READ]

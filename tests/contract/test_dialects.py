@@ -1,0 +1,595 @@
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+import datamigrate
+from databases import ScratchDatabase
+from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database.database import Database, fault_of
+from datamigrate.database.dialects.base import Estimate, Timeouts
+from datamigrate.database.faults import Fault
+from datamigrate.words.errors import DatabaseUnavailable
+from datamigrate.words.events import BatchDone
+from workbench import ITEM, PENDING, Bench, doubling, opened
+
+pytestmark = pytest.mark.anyio
+
+IMPATIENT = Timeouts(lock=0.05, statement=None)
+
+
+async def fault_in(database: Database, attempt: Awaitable[Any]) -> Fault:
+    """What the runner makes of the error that this raises."""
+    with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever it is: that is the question)
+        await attempt
+    return fault_of(database, caught.value)
+
+
+async def write(database: Database, *statements: str, timeouts: Timeouts = IMPATIENT) -> None:
+    async with database.writing(timeouts) as connection:
+        for statement in statements:
+            await connection.execute(sa.text(statement))
+
+
+# what errors mean ---------------------------------------------------------------------------------------
+
+LASTING = {
+    "a unique violation": "INSERT INTO item (id) VALUES (1)",
+    "a check violation": "UPDATE item SET old = -1",
+    "a column that is not there": "UPDATE item SET nothing = 1",
+    "a table that is not there": "DELETE FROM nothing",
+    "a syntax error": "UPDATE WHERE",
+}
+
+
+@pytest.mark.parametrize("what", LASTING)
+async def test_what_trying_again_cannot_help_is_lasting(database: ScratchDatabase, what: str) -> None:
+    database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER CHECK (old > 0));"
+        "INSERT INTO item VALUES (1, 1)"
+    )
+    async with opened(database) as ours:
+        assert await fault_in(ours, write(ours, LASTING[what])) is Fault.LASTING
+
+
+async def test_an_error_that_is_not_the_databases_is_lasting(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        assert fault_of(ours, ValueError()) is Fault.LASTING
+
+
+async def test_a_lock_held_by_somebody_else_passes(database: ScratchDatabase) -> None:
+    database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
+    async with opened(database) as ours:
+        with database.engine.begin() as other:
+            other.execute(sa.text("UPDATE item SET id = 2"))
+            assert await fault_in(ours, write(ours, "UPDATE item SET id = 3")) is Fault.PASSING
+        await write(ours, "UPDATE item SET id = 3")
+
+
+async def test_a_deadlock_passes(postgres_database: ScratchDatabase) -> None:
+    postgres_database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1), (2)")
+    faults: list[Fault] = []
+    both = [anyio.Event(), anyio.Event()]
+
+    async with opened(postgres_database) as ours:
+
+        async def cross(mine: int) -> None:
+            async with ours.writing() as connection:
+                await connection.execute(sa.text("SET LOCAL deadlock_timeout = '10ms'"))
+                await connection.execute(sa.text(f"UPDATE item SET id = id WHERE id = {mine + 1}"))
+                both[mine].set()
+                await both[1 - mine].wait()
+                await connection.execute(sa.text(f"UPDATE item SET id = id WHERE id = {2 - mine}"))
+
+        async def note(mine: int) -> None:
+            try:
+                await cross(mine)
+            except sa.exc.DBAPIError as error:
+                faults.append(fault_of(ours, error))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(note, 0)
+            group.start_soon(note, 1)
+    assert faults == [Fault.PASSING]
+
+
+async def test_a_serialization_failure_passes(postgres_database: ScratchDatabase) -> None:
+    postgres_database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
+
+    async def write_over(ours: Database) -> None:
+        async with ours.engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="REPEATABLE READ")
+            await connection.execute(sa.text("SELECT * FROM item"))
+            postgres_database.execute("UPDATE item SET id = 2")
+            await connection.execute(sa.text("UPDATE item SET id = 3"))
+
+    async with opened(postgres_database) as ours:
+        assert await fault_in(ours, write_over(ours)) is Fault.PASSING
+
+
+async def test_a_statement_cut_off_for_its_length_is_a_timeout(postgres_database: ScratchDatabase) -> None:
+    async with opened(postgres_database) as ours:
+        slow = write(ours, "SELECT pg_sleep(60)", timeouts=Timeouts(lock=None, statement=0.05))
+        assert await fault_in(ours, slow) is Fault.TIMEOUT
+
+
+async def test_an_ended_backend_is_a_lost_connection_and_the_next_one_works(
+    postgres_database: ScratchDatabase,
+) -> None:
+    async def end_it(ours: Database) -> None:
+        async with ours.writing() as connection:
+            pid = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            postgres_database.scalar("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+            await connection.execute(sa.text("SELECT 1"))
+
+    async with opened(postgres_database) as ours:
+        assert await fault_in(ours, end_it(ours)) is Fault.LOST
+        await write(ours, "SELECT 1")
+
+
+async def test_a_backend_ended_while_it_commits_is_a_lost_connection(
+    postgres_database: ScratchDatabase,
+) -> None:
+    async def end_it(ours: Database) -> None:
+        async with ours.writing() as connection:
+            pid = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+            postgres_database.scalar("SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+
+    async with opened(postgres_database) as ours:
+        assert await fault_in(ours, end_it(ours)) is Fault.LOST
+
+
+async def test_a_database_that_lets_nobody_in_is_a_lost_connection(
+    postgres_database: ScratchDatabase,
+) -> None:
+    gone = ScratchDatabase("postgresql", postgres_database.url + "_not_there", postgres_database.sync_url)
+    async with opened(gone) as ours:
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await write(ours, "SELECT 1")
+        assert fault_of(ours, caught.value) is Fault.LOST
+
+
+# settings -----------------------------------------------------------------------------------------------
+
+SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout', 'jit')"
+
+
+async def test_timeouts_last_for_the_transaction_only(postgres_database: ScratchDatabase) -> None:
+    async def settings(connection: Any) -> dict[str, str]:
+        return {name: setting for name, setting in await connection.execute(sa.text(SETTINGS))}
+
+    async with opened(postgres_database) as ours:
+        async with ours.looking() as connection:
+            before = await settings(connection)
+            pid = await connection.scalar(sa.text("SELECT pg_backend_pid()"))
+        async with ours.writing(Timeouts(lock=1.5, statement=2.0), durable=False) as connection:
+            assert await settings(connection) == {
+                "lock_timeout": "1500",
+                "statement_timeout": "2000",
+                "jit": "off",
+            }
+        async with ours.looking() as connection:
+            assert await connection.scalar(sa.text("SELECT pg_backend_pid()")) == pid
+            assert await settings(connection) == before
+            changed = "SELECT name FROM pg_settings WHERE source = 'session'"
+            assert not set((await connection.execute(sa.text(changed))).scalars()) & {
+                "synchronous_commit",
+                "lock_timeout",
+                "statement_timeout",
+                "jit",
+            }
+
+
+async def test_a_quick_commit_is_asked_for_only_where_losing_it_does_no_harm(
+    postgres_database: ScratchDatabase,
+) -> None:
+    postgres_database.execute(
+        f'ALTER DATABASE "{sa.make_url(postgres_database.url).database}" SET synchronous_commit = on'
+    )
+    show = sa.text("SHOW synchronous_commit")
+    async with opened(postgres_database) as ours:
+        async with ours.writing(durable=True) as connection:
+            assert await connection.scalar(show) == "on"
+        async with ours.writing(durable=False) as connection:
+            assert await connection.scalar(show) == "off"
+        async with ours.writing(durable=True) as connection:
+            assert await connection.scalar(show) == "on"
+
+
+async def test_no_prepared_statement_no_lock_and_no_setting_outlives_a_run(
+    postgres_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    bench.table(rows=((i,) for i in range(10)))
+    left: list[tuple[int, int]] = []
+    async with opened(postgres_database) as ours:
+        ran = await bench.run_on(ours, bench.form(doubling()))
+        assert ran.outcome == "done", ran.result
+        async with ours.engine.connect() as connection:
+            for query in (
+                "SELECT count(*) FROM pg_prepared_statements",
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'",
+                "SELECT count(*) FROM pg_settings WHERE source = 'session' "
+                "AND name IN ('lock_timeout', 'statement_timeout', 'jit', 'synchronous_commit')",
+            ):
+                assert await connection.scalar(sa.text(query)) == 0, query
+    assert left == []
+
+
+# estimates and collations -------------------------------------------------------------------------------
+
+
+async def test_an_estimate_is_a_count_where_counting_is_quick(bench: Bench) -> None:
+    bench.table(rows=((i,) for i in range(10)))
+    async with opened(bench.database) as ours, ours.looking() as connection:
+        query = sa.select(ITEM.c.id).where(PENDING, ITEM.c.id < 7)
+        assert await ours.dialect.estimate(connection, query) == Estimate(7, "counted")
+
+
+PREDICATES: dict[str, Callable[[sa.TableClause], sa.ColumnElement[bool]]] = {
+    "numbers": lambda t: t.c.n < 3,
+    "text": lambda t: t.c.s.like("50% :off 'x' \\ %"),
+    "bytes": lambda t: t.c.b != b"\x00'",
+    "moments": lambda t: t.c.t < dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+    "intervals": lambda t: t.c.t < sa.func.now() - dt.timedelta(days=30),
+    "uuids": lambda t: t.c.u == uuid.UUID(int=5),
+    "lists": lambda t: t.c.n.in_([1, 2, 3]),
+    "a column without a type": lambda t: t.c.free == "x",
+    "json": lambda t: t.c.j["a"].as_string() == "b",
+}
+
+
+@pytest.mark.parametrize("what", PREDICATES)
+async def test_an_estimate_is_the_planners_where_counting_takes_long(
+    postgres_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("datamigrate.database.dialects.postgresql.COUNT_TIMEOUT", 0.02)
+    postgres_database.script(
+        "CREATE TABLE wide (n INTEGER, s TEXT, b BYTEA, t TIMESTAMPTZ, u UUID, free TEXT, j JSONB);"
+        "INSERT INTO wide (n) SELECT generate_series(1, 100); ANALYZE wide"
+    )
+    wide = sa.table(
+        "wide",
+        sa.column("n", sa.Integer),
+        sa.column("s", sa.Text),
+        sa.column("b", sa.LargeBinary),
+        sa.column("t", sa.DateTime(timezone=True)),
+        sa.column("u", sa.Uuid),
+        sa.column("free"),
+        sa.column("j", postgresql.JSONB),
+    )
+    slow = sa.literal_column("pg_sleep(0.01)").is_not(None)
+    async with opened(postgres_database) as ours, ours.looking() as connection:
+        query = sa.select(wide.c.n).where(sa.or_(PREDICATES[what](wide), slow), slow)
+        estimate = await ours.dialect.estimate(connection, query)
+        assert estimate.source == "the planner's estimate"
+        assert 0 < estimate.rows <= 100
+        # the transaction is as good as before
+        assert await connection.scalar(sa.text("SHOW statement_timeout")) == "0"
+
+
+async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_postgresql(
+    postgres_database: ScratchDatabase,
+) -> None:
+    try:
+        postgres_database.execute(
+            "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+        )
+    except sa.exc.DBAPIError:  # a server built without ICU: what counts is what its catalogue says
+        postgres_database.execute('CREATE COLLATION lenient FROM "C"')
+        postgres_database.execute(
+            "UPDATE pg_collation SET collisdeterministic = false WHERE collname = 'lenient'"
+        )
+    postgres_database.script(
+        'CREATE SCHEMA "S"; CREATE TABLE "S"."Item" ("Code" TEXT COLLATE lenient, plain TEXT, '
+        'strict TEXT COLLATE "C", n INTEGER)'
+    )
+    table = sa.table("Item", schema="S")
+    async with opened(postgres_database) as ours, ours.looking() as connection:
+        found = {
+            column: await ours.dialect.unsafe_collation(connection, table, column)
+            for column in ("Code", "plain", "strict", "n")
+        }
+    assert found == {"Code": "lenient", "plain": None, "strict": None, "n": None}
+
+
+SQLITE_COLUMNS = {
+    "code TEXT COLLATE NOCASE PRIMARY KEY": "NOCASE",
+    "code TEXT PRIMARY KEY COLLATE NOCASE": "NOCASE",
+    '"code" TEXT NOT NULL COLLATE "nocase", PRIMARY KEY (code)': "nocase",
+    "other TEXT COLLATE RTRIM, code TEXT PRIMARY KEY": None,
+    "code TEXT PRIMARY KEY, other TEXT COLLATE NOCASE": None,
+    "code TEXT COLLATE BINARY PRIMARY KEY": None,
+    "barcode TEXT COLLATE NOCASE, code TEXT PRIMARY KEY": None,
+    "code VARCHAR(10) COLLATE RTRIM PRIMARY KEY": "RTRIM",
+    "price NUMERIC(10, 2), code NUMERIC(10, 2) COLLATE NOCASE PRIMARY KEY": "NOCASE",
+    "CODE TEXT COLLATE NOCASE PRIMARY KEY": "NOCASE",
+}
+
+
+@pytest.mark.parametrize("columns", SQLITE_COLUMNS)
+async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_sqlite(
+    sqlite_database: ScratchDatabase, columns: str
+) -> None:
+    sqlite_database.execute(f'CREATE TABLE "My Item" ({columns})')
+    async with opened(sqlite_database) as ours, ours.looking() as connection:
+        found = await ours.dialect.unsafe_collation(connection, sa.table("My Item"), "code")
+    assert found == SQLITE_COLUMNS[columns]
+
+
+# computed values of every type --------------------------------------------------------------------------
+
+
+class Colour(Enum):
+    RED = 1
+    GREEN = 2
+
+
+class Cents(sa.types.TypeDecorator[Decimal]):
+    """Money, kept as a whole number of cents."""
+
+    impl = sa.Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: sa.Dialect) -> int | None:
+        return None if value is None else int(value * 100)
+
+    def process_result_value(self, value: int | None, dialect: sa.Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value) / 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A column's type in PostgreSQL, in SQLite (None: has none), in the script; and values for it."""
+
+    postgres: str
+    sqlite: str | None
+    declared: sa.types.TypeEngine[Any] | None
+    values: tuple[Any, ...]
+
+
+TEXTS = ("", "it's", 'a "b"', "\\", "%s :x $1 ?", "ü", "💡", "new\nline", "{a,b}", "NULL", "null", None)
+ZONED = dt.datetime(2024, 3, 31, 2, 30, 0, 123_456, dt.UTC)
+JSONS = ({"a": [1, 2.5, None, "ü'\\"]}, [], {}, "text", 0, True, [{"b": None}])
+
+KINDS = {
+    "integer": Kind("INTEGER", "INTEGER", sa.Integer(), (0, -1, 2**31 - 1, -(2**31), None)),
+    "smallint": Kind("SMALLINT", "SMALLINT", sa.SmallInteger(), (0, -(2**15), None)),
+    "bigint": Kind("BIGINT", "BIGINT", sa.BigInteger(), (2**63 - 1, -(2**63), None)),
+    "text": Kind("TEXT", "TEXT", sa.Text(), TEXTS),
+    "varchar": Kind("VARCHAR(20)", "VARCHAR(20)", sa.String(20), TEXTS),
+    "unicode": Kind("TEXT", "TEXT", sa.Unicode(), TEXTS),
+    "boolean": Kind("BOOLEAN", "BOOLEAN", sa.Boolean(), (True, False, None)),
+    "numeric": Kind(
+        "NUMERIC(30, 10)", None, sa.Numeric(30, 10), (Decimal("12345678901234567.0123456789"), None)
+    ),
+    "money as float": Kind("NUMERIC", "NUMERIC", sa.Numeric(asdecimal=False), (1.5, -2.25, 0.0, None)),
+    "float": Kind("DOUBLE PRECISION", "FLOAT", sa.Float(), (0.1, -1e300, 5e-324, 0.0, None)),
+    "timestamptz": Kind(
+        "TIMESTAMPTZ", None, sa.DateTime(timezone=True), (ZONED, ZONED.replace(year=1900), None)
+    ),
+    "timestamp": Kind("TIMESTAMP", "TIMESTAMP", sa.DateTime(), (ZONED.replace(tzinfo=None), None)),
+    "date": Kind("DATE", "DATE", sa.Date(), (dt.date(1, 1, 1), dt.date(9999, 12, 31), None)),
+    "time": Kind("TIME", "TIME", sa.Time(), (dt.time(23, 59, 59, 999_999), dt.time(), None)),
+    "interval": Kind("INTERVAL", None, sa.Interval(), (dt.timedelta(days=-3, seconds=5), None)),
+    "bytes": Kind("BYTEA", "BLOB", sa.LargeBinary(), (b"", b"\x00\xff", bytes(range(256)), None)),
+    "uuid": Kind("UUID", "CHAR(32)", sa.Uuid(), (uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), None)),
+    "json": Kind("JSON", "JSON", sa.JSON(), JSONS),
+    "json into jsonb": Kind("JSONB", None, sa.JSON(), JSONS),
+    "jsonb": Kind("JSONB", None, postgresql.JSONB(), (*JSONS, None)),
+    "enum": Kind("colour", "VARCHAR(5)", sa.Enum(Colour, name="colour"), (Colour.RED, Colour.GREEN, None)),
+    "enum by name": Kind("colour", "VARCHAR(5)", sa.Enum("RED", "GREEN", name="colour"), ("RED", None)),
+    "array of integers": Kind("INTEGER[]", None, sa.ARRAY(sa.Integer), ([1, None, 3], [], None)),
+    "array of texts": Kind("TEXT[]", None, postgresql.ARRAY(sa.Text), (["it's", "{,}", ""], [], None)),
+    "an author's own type": Kind("INTEGER", "INTEGER", Cents(), (Decimal("1.25"), Decimal(0), None)),
+    "undeclared integer": Kind("BIGINT", "BIGINT", None, (2**40, 0, None)),
+    "undeclared text": Kind("VARCHAR(20)", "VARCHAR(20)", None, TEXTS),
+    "undeclared boolean": Kind("BOOLEAN", "BOOLEAN", None, (True, False, None)),
+    "undeclared json": Kind("JSONB", "JSON", None, JSONS),
+    "undeclared uuid": Kind("UUID", None, None, (uuid.UUID(int=7), None)),
+    "undeclared moment": Kind("TIMESTAMPTZ", None, None, (ZONED, None)),
+    "undeclared bytes": Kind("BYTEA", "BLOB", None, (b"\x00", None)),
+    "undeclared enum": Kind("colour", None, None, ("RED", None)),
+    "undeclared array": Kind("TEXT[]", None, None, (["a", "b"], None)),
+}
+
+
+def writing(kind: Kind) -> tuple[sa.TableClause, ComputeRows]:
+    """A script that writes the kind's values, one a row, and marks the row."""
+    new = sa.column("new", kind.declared) if kind.declared else sa.column("new")
+    item = sa.table("item", sa.column("id", sa.Integer), new, sa.column("done", sa.Boolean))
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.done.is_(None), reads=[item.c.id], writes=[item.c.new, item.c.done]
+    )
+
+    def migrate(row: Any) -> dict[str, Any]:
+        return {"new": kind.values[row.id], "done": True}
+
+    return item, decorate(migrate)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name"),
+    [
+        (dialect, name)
+        for name, kind in KINDS.items()
+        for dialect in ("sqlite", "postgresql")
+        if dialect == "postgresql" or kind.sqlite
+    ],
+)
+async def test_computed_values_of_any_type_arrive_as_they_are(
+    bench_on: Callable[[str], Bench], dialect: str, name: str
+) -> None:
+    bench, kind = bench_on(dialect), KINDS[name]
+    if dialect == "postgresql":
+        bench.database.execute("CREATE TYPE colour AS ENUM ('RED', 'GREEN')")
+    column = kind.postgres if dialect == "postgresql" else kind.sqlite
+    bench.database.execute(f"CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN)")
+    for number in range(len(kind.values)):
+        bench.database.execute("INSERT INTO item (id) VALUES (:id)", id=number)
+    item, form = writing(kind)
+    ran = await bench.run(bench.form(form))
+    assert ran.outcome == "done", ran.result
+    assert bench.standing().rows == len(kind.values)
+    reflected = sa.Table("item", sa.MetaData(), autoload_with=bench.database.engine)
+    read = item.c.new if kind.declared else reflected.c.new
+    with bench.database.engine.connect() as connection:
+        found = connection.execute(sa.select(read).select_from(item).order_by(item.c.id)).scalars().all()
+    assert found == list(kind.values)
+
+
+async def test_a_computed_null_is_null(bench: Bench) -> None:
+    kind = Kind("TEXT", "TEXT", sa.Text(), (None, "x"))
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, new TEXT, done BOOLEAN);"
+        "INSERT INTO item VALUES (0, 'old', NULL), (1, NULL, NULL)"
+    )
+    ran = await bench.run(bench.form(writing(kind)[1]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT new IS NULL, new FROM item ORDER BY id") == [
+        (True, None),
+        (False, "x"),
+    ]
+
+
+async def test_tables_and_columns_may_have_any_name(bench: Bench) -> None:
+    names = ["c0", "c1", "c2", "a0", "key_0", "computed", "select", "per%cent", "co:lon", "Mixed Case", "ü"]
+    columns = ", ".join(f'"{name}" INTEGER' for name in names)
+    bench.database.execute(
+        f"CREATE TABLE computed (id INTEGER PRIMARY KEY, {columns.replace(':', chr(92) + ':')})"
+    )
+    for number in range(6):
+        bench.database.execute("INSERT INTO computed (id) VALUES (:id)", id=number)
+    table = sa.table("computed", sa.column("id", sa.Integer), *(sa.column(n, sa.Integer) for n in names))
+    decorate = datamigrate.compute_rows(
+        table,
+        pending=table.c["per%cent"].is_(None) & (table.c.id < 1000),
+        reads=[table.c.id, table.c.c1],
+        writes=[table.c[name] for name in names],
+    )
+
+    def migrate(rows: Any) -> list[dict[str, int]]:
+        return [{name: row.id * 100 + i for i, name in enumerate(names)} for row in rows]
+
+    ran = await bench.run(bench.form(decorate(migrate)))
+    assert ran.outcome == "done", ran.result
+    expected = [(n, *(n * 100 + i for i in range(len(names)))) for n in range(6)]
+    assert bench.database.rows("SELECT * FROM computed ORDER BY id") == expected
+
+
+# the guard: only what is still as it was read -----------------------------------------------------------
+
+MEANWHILE = {
+    "a value that was read": "UPDATE item SET old = old + 1000 WHERE serial IN (1, 2)",
+    "a value that was read, to nothing": "UPDATE item SET old = NULL WHERE serial IN (1, 2)",
+    "the row is gone": "DELETE FROM item WHERE serial IN (1, 2)",
+    "the row is done": "UPDATE item SET new = -1 WHERE serial IN (1, 2)",
+    "the row has another key": "UPDATE item SET id = id + 1000 WHERE serial IN (1, 2)",
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+async def test_a_row_changed_since_it_was_read_is_not_overwritten_and_not_counted(
+    bench: Bench, what: str
+) -> None:
+    bench.table(rows=((i,) for i in range(8)))
+    decorate = datamigrate.compute_rows(
+        ITEM, pending=PENDING, reads=[ITEM.c.serial, ITEM.c.old], writes=[ITEM.c.new]
+    )
+    seen: list[int] = []
+
+    def migrate(rows: Any) -> list[Any]:
+        if not seen:
+            bench.database.execute(MEANWHILE[what])
+        seen.extend(row.serial for row in rows)
+        return [{"new": (row.old or 0) * 2} for row in rows]
+
+    ran = await bench.run(bench.form(decorate(migrate)))
+    assert ran.outcome == "done", ran.result
+    assert ran.of(BatchDone)[0].rows == 2
+    values = dict(bench.database.rows("SELECT serial, new FROM item"))
+    again = {
+        "a value that was read": {1: 2002, 2: 2004},
+        "a value that was read, to nothing": {1: 0, 2: 0},
+        "the row is gone": {},
+        "the row is done": {1: -1, 2: -1},
+        "the row has another key": {1: 2, 2: 4},
+    }[what]
+    assert values == {n: n * 2 for n in range(8) if n not in (1, 2)} | again
+    assert bench.standing().rows == (6 if what in ("the row is gone", "the row is done") else 8)
+
+
+async def test_an_array_column_is_guarded_like_any_other(
+    postgres_database: ScratchDatabase, tmp_path: Path
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new INTEGER[]);"
+        "INSERT INTO item SELECT i, i FROM generate_series(1, 4) i"
+    )
+    item = sa.table(
+        "item",
+        sa.column("id", sa.Integer),
+        sa.column("old", sa.Integer),
+        sa.column("new", sa.ARRAY(sa.Integer)),
+    )
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new]
+    )
+
+    def migrate(rows: Any) -> list[Any]:
+        if len(rows) == 4:
+            bench.database.execute("UPDATE item SET old = 100 WHERE id = 3")
+        return [{"new": [row.old]} for row in rows]
+
+    ran = await bench.run(bench.form(decorate(migrate)))
+    assert ran.outcome == "done", ran.result
+    assert [batch.rows for batch in ran.of(BatchDone)] == [3, 1]
+    assert bench.database.rows("SELECT new FROM item ORDER BY id") == [([1],), ([2],), ([100],), ([4],)]
+
+
+# reading only -------------------------------------------------------------------------------------------
+
+
+async def test_a_read_only_database_refuses_every_write(database: ScratchDatabase) -> None:
+    database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
+    before = database.dump()
+    async with opened(database, read_only=True) as ours:
+        for statement in ("UPDATE item SET id = 2", "CREATE TABLE other (id INTEGER)", "DROP TABLE item"):
+            assert await fault_in(ours, write(ours, statement)) is Fault.LASTING
+    assert database.dump() == before
+
+
+async def test_looking_rolls_back_whatever_was_done(database: ScratchDatabase) -> None:
+    database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
+    async with opened(database) as ours:
+        async with ours.looking() as connection:
+            await connection.execute(sa.text("UPDATE item SET id = 2"))
+    assert database.rows("SELECT id FROM item") == [(1,)]
+
+
+async def test_a_cancelled_write_stops_its_statement_and_rolls_back(database: ScratchDatabase) -> None:
+    database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
+    endless = (
+        "SELECT pg_sleep(3600)"
+        if database.dialect == "postgresql"
+        else "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    )
+    async with opened(database) as ours:
+        with anyio.move_on_after(0.2) as scope, suppress(sa.exc.DBAPIError):
+            await write(ours, "UPDATE item SET id = 2", endless, timeouts=Timeouts(None, None))
+        assert scope.cancel_called
+        await write(ours, "UPDATE item SET id = id + 10")
+    assert database.rows("SELECT id FROM item") == [(11,)]
