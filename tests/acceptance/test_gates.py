@@ -39,6 +39,7 @@ REMAINING = """
 async def remaining(session):
     return await session.scalar(sa.select(sa.func.count()).select_from(people).where(unnamed)) or 0
 """
+SLEEP = "    await asyncio.sleep(0.001)\n    return"
 # People with an even number have no nickname, and never will.
 LEAVES_ALONE = NICK.replace("reads=[people.c.first]", "reads=[people.c.id, people.c.first]").replace(
     'return {"nick"', 'return None if row.id % 2 == 0 else {"nick"'
@@ -242,12 +243,23 @@ def test_a_free_form_without_remaining_is_taken_at_the_ledgers_word(
     is_open(project, database)
 
 
-def test_a_remaining_that_waits_for_something_else_is_told(
+def test_remaining_may_wait_for_more_than_its_session(project: Project, database: ScratchDatabase) -> None:
+    project.write_script("full_name", FREE + "\nimport asyncio\n" + REMAINING.replace("    return", SLEEP))
+    add_people(database, 3)
+    assert "3 rows are pending" in is_shut(project, database)
+
+
+def test_what_cannot_be_asked_keeps_the_gate_shut_and_says_why(
     project: Project, database: ScratchDatabase
 ) -> None:
-    sleepy = "\n\nasync def remaining(session):\n    import asyncio\n    await asyncio.sleep(0.01)\n    return 0"
-    project.write_script("full_name", FREE + sleepy)
-    assert "remaining() of full_name waits for something other than its session" in is_shut(project, database)
+    script = project.write_script("full_name", FREE + REMAINING.replace("unnamed)", "people.c.nonsense)"))
+    said = is_shut(project, database)
+    assert "its pending rows cannot be looked for: AttributeError: nonsense" in said
+    assert f"Mend {script}" in said
+    script = project.write_script(
+        "full_name", FULL_NAME.replace("people.c.full_name.is_(None)", "sa.column('gone').is_(None)")
+    )
+    assert "its pending rows cannot be looked for" in is_shut(project, database)
 
 
 def test_rows_that_the_script_leaves_alone_do_not_keep_it_shut(
@@ -342,7 +354,9 @@ def test_the_sql_of_a_free_form_goes_by_the_ledger(
     assert revision_of(postgres_database) == [GATED]
 
 
-def test_a_predicate_with_any_text_in_it_survives_the_sql(project: Project, database: ScratchDatabase) -> None:
+def test_a_predicate_with_any_text_in_it_survives_the_sql(
+    project: Project, database: ScratchDatabase
+) -> None:
     odd = """people.c.last == "it's 100% \\\\ :odd $$ \\"text\\" $datamigrate -- ;" """
     project.write_script("full_name", FULL_NAME.replace("people.c.full_name.is_(None)", odd))
     sql = sql_of_the_gate(project)

@@ -168,7 +168,7 @@ SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('lock_timeout',
 
 async def test_timeouts_last_for_the_transaction_only(postgres_database: ScratchDatabase) -> None:
     async def settings(connection: Any) -> dict[str, str]:
-        return {name: setting for name, setting in await connection.execute(sa.text(SETTINGS))}
+        return {row.name: row.setting for row in await connection.execute(sa.text(SETTINGS))}
 
     async with opened(postgres_database) as ours:
         async with ours.looking() as connection:
@@ -362,7 +362,7 @@ class Kind:
 
 TEXTS = ("", "it's", 'a "b"', "\\", "%s :x $1 ?", "ü", "💡", "new\nline", "{a,b}", "NULL", "null", None)
 ZONED = dt.datetime(2024, 3, 31, 2, 30, 0, 123_456, dt.UTC)
-JSONS = ({"a": [1, 2.5, None, "ü'\\"]}, [], {}, "text", 0, True, [{"b": None}])
+JSONS: tuple[Any, ...] = ({"a": [1, 2.5, None, "ü'\\"]}, [], {}, "text", 0, True, [{"b": None}])
 
 KINDS = {
     "integer": Kind("INTEGER", "INTEGER", sa.Integer(), (0, -1, 2**31 - 1, -(2**31), None)),
@@ -574,9 +574,8 @@ async def test_a_read_only_database_refuses_every_write(database: ScratchDatabas
 
 async def test_looking_rolls_back_whatever_was_done(database: ScratchDatabase) -> None:
     database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
-    async with opened(database) as ours:
-        async with ours.looking() as connection:
-            await connection.execute(sa.text("UPDATE item SET id = 2"))
+    async with opened(database) as ours, ours.looking() as connection:
+        await connection.execute(sa.text("UPDATE item SET id = 2"))
     assert database.rows("SELECT id FROM item") == [(1,)]
 
 

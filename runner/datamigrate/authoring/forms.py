@@ -6,7 +6,7 @@ Four of them walk a table by its key in batches: the database computes (`update_
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ class FreeForm:
     """A function of a session, in one transaction; `remaining` counts what is still to do."""
 
     function: Callable[[AsyncSession], Awaitable[None]]
-    remaining: Callable[[AsyncSession], Awaitable[int]] | None
+    remaining: Callable[[AsyncSession], Coroutine[Any, Any, int]] | None
     options: Options
     tags: frozenset[str]
 

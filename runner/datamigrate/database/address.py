@@ -14,7 +14,17 @@ _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _ASYNCPG_NAMES = {"sslmode": "ssl", "connect_timeout": "timeout"}
 _ASYNCPG_SETTINGS = frozenset({"application_name", "options", "search_path"})
 _ASYNCPG_TAKES = frozenset(
-    {"host", "port", "user", "password", "passfile", "ssl", "timeout", "command_timeout", "target_session_attrs"}
+    {
+        "host",
+        "port",
+        "user",
+        "password",
+        "passfile",
+        "ssl",
+        "timeout",
+        "command_timeout",
+        "target_session_attrs",
+    }
 )
 # settings of libpq's own sockets and handshakes, without which a connection is the same
 _OF_LIBPQ = frozenset(

@@ -1,15 +1,19 @@
 """The project as Alembic's own commands meet it: found from Alembic's configuration, without a URL."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 
 from datamigrate.authoring.loading import load_scripts
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.faces.config import read_configuration
+from datamigrate.words.errors import DatamigrateError
 
 _KEY = "datamigrate.beside"
 
@@ -20,6 +24,15 @@ class Beside:
 
     library: Library
     tables: Tables
+
+
+@contextmanager
+def in_alembics_words() -> Iterator[None]:
+    """Our errors as Alembic's, which its command line prints without a traceback."""
+    try:
+        yield
+    except DatamigrateError as error:
+        raise CommandError(" ".join(str(error).split("\n"))) from error
 
 
 def beside(context: MigrationContext) -> Beside:

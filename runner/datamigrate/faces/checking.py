@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datamigrate.database.revisions import History
-from datamigrate.database.schema_upgrade import all_revisions
+from datamigrate.database.schema.history import History
+from datamigrate.database.schema.upgrade import all_revisions
 from datamigrate.faces.app import Application
 from datamigrate.faces.situation import Situation, unplaced
 from datamigrate.thought.gates import gates_in

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 import datamigrate
 from datamigrate.database.ledger.tables import VERSION, Tables
 from datamigrate.database.ledger.upgrading import ledger_version
-from datamigrate.database.revisions import read_heads, schema_at
+from datamigrate.database.schema.revisions import read_heads, schema_at
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Project, Whereabouts
 from datamigrate.words.errors import DatamigrateError

@@ -6,18 +6,24 @@ from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
 from sqlalchemy import text
 
-from datamigrate.database.gate import guard, judge
+from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.reading import read_ledger
-from datamigrate.faces.beside import beside
+from datamigrate.database.ledger.records import MigrationRecord
+from datamigrate.database.schema.gate import guard, judge
+from datamigrate.faces.beside import beside, in_alembics_words
+from datamigrate.words.errors import DatamigrateError
 
 
 class GateClosed(CommandError):
     """The data of `migration` is not complete. Alembic's command line prints it without a traceback."""
 
-    def __init__(self, migration: str, reason: str) -> None:
+    def __init__(self, migration: str, reason: str, advice: str = "") -> None:
+        run = (
+            f"Run: datamigrate run {migration} and upgrade again, or `datamigrate upgrade`, which does both."
+        )
         super().__init__(
             f"This revision waits for the data migration {migration!r}: {reason}. Nothing of the revision was "
-            f"applied. Run: datamigrate run {migration}"
+            f"applied. {advice or run}"
         )
         self.migration = migration
 
@@ -45,17 +51,35 @@ class RequireData(MigrateOperation):
 
 @Operations.implementation_for(RequireData)
 def _require_data(operations: Operations, operation: RequireData) -> None:
+    with in_alembics_words():
+        _look(operations, operation.names)
+
+
+def _look(operations: Operations, names: tuple[str, ...]) -> None:
     context = operations.get_context()
     found = beside(context)
     if context.as_sql:
-        for name in operation.names:
+        for name in names:
             sql = guard(found.library.named(name), name, context.dialect, found.tables.migration)
             context.impl.static_output(f"-- requires the data of {name}")
             context.impl._exec(text(sql.replace(":", "\\:")))
         return
     connection = operations.get_bind()
     view = read_ledger(connection, found.tables)
-    for name in operation.names:
-        verdict = judge(connection, found.library.named(name), view.migrations.get(name))
+    for name in names:
+        script, record = found.library.named(name), view.migrations.get(name)
+        if script is None and (problem := _broken(found.library, name, record)):
+            reason = "its script cannot be used" if record else "no script that can be used has this name"
+            raise GateClosed(
+                name, f"{reason} ({problem.message.rstrip('.')})", f"{problem.hint} Mend the script.".strip()
+            )
+        verdict = judge(connection, script, record)
         if not verdict.is_open:
-            raise GateClosed(name, verdict.reason)
+            raise GateClosed(name, verdict.reason, verdict.advice)
+
+
+def _broken(library: Library, name: str, record: MigrationRecord | None) -> DatamigrateError | None:
+    """What is wrong with the script of this name, as far as that can be known of one that was not loaded."""
+    if record is None:
+        return library.problems[0] if library.problems else None
+    return next((p for p in library.problems if record.file in p.message or repr(name) in p.message), None)

@@ -13,7 +13,7 @@ from datamigrate.database.examining import columns_used
 from datamigrate.database.ledger.steps import enrol, unsettle
 from datamigrate.database.ledger.tables import PREFIX
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.database.revisions import resolve
+from datamigrate.database.schema.revisions import resolve
 from datamigrate.doing.owner import this_process
 from datamigrate.faces.beside import beside
 from datamigrate.words.errors import GraphError

@@ -6,8 +6,8 @@ from alembic.util import CommandError
 
 from datamigrate.authoring.script import Library
 from datamigrate.database.address import address
-from datamigrate.database.revisions import read_heads
-from datamigrate.database.schema_upgrade import revisions_to, upgrade_schema
+from datamigrate.database.schema.revisions import read_heads
+from datamigrate.database.schema.upgrade import revisions_to, upgrade_schema
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.gates import GateClosed

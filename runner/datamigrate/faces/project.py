@@ -12,7 +12,8 @@ from sqlalchemy.engine import URL
 from datamigrate.authoring.loading import load_scripts
 from datamigrate.authoring.script import Library
 from datamigrate.database.address import Address, address
-from datamigrate.database.revisions import AlembicOptions, Environment, History, ask_env, find_history
+from datamigrate.database.schema.environment import Environment, ask_env
+from datamigrate.database.schema.history import AlembicOptions, History, find_history
 from datamigrate.faces.config import Configuration, read_configuration
 from datamigrate.words.errors import ConfigurationError, DatabaseNotNamed, DatabaseUnavailable
 

@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from datamigrate.authoring.script import Library, Script
 from datamigrate.database.address import address
 from datamigrate.database.ledger.records import LedgerView, MigrationRecord
-from datamigrate.database.revisions import History, resolve, schema_at
+from datamigrate.database.schema.history import History
+from datamigrate.database.schema.revisions import resolve, schema_at
 from datamigrate.faces.project import Project, Whereabouts
 from datamigrate.thought.graph import problems as graph_problems
 from datamigrate.thought.graph import without_cycles

@@ -9,6 +9,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
@@ -108,13 +110,23 @@ class PostgreSQL:
         return int(result.rowcount)
 
     async def _planned_rows(self, connection: AsyncConnection, query: sa.Select[Any]) -> int:
-        compiled = query.compile(
-            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
-            compile_kwargs={"literal_binds": True},
-        )
-        plan = await connection.scalar(sa.text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", "\\:")))
+        plan = await connection.scalar(_Explain(query))
         parsed = json.loads(plan) if isinstance(plan, str) else plan
         return int(parsed[0]["Plan"]["Plan Rows"])
+
+
+class _Explain(sa.Executable, sa.ClauseElement):
+    """The planner's word on a query, which keeps its parameters: not every value can be written as text."""
+
+    inherit_cache = False
+
+    def __init__(self, query: sa.Select[Any]) -> None:
+        self.query = query
+
+
+@compiles(_Explain)
+def _explain(element: _Explain, compiler: SQLCompiler, **options: Any) -> str:
+    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **options)}"
 
 
 def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:

@@ -63,9 +63,9 @@ def begin_again(
 ) -> None:
     """Walk it again from the first row; without `keep_counts` as if it had never run. Whoever holds the
     claim then is fenced out."""
-    afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0}
+    afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0, "left_alone": 0}
     if not keep_counts:
-        afresh |= {"rows": 0, "left_alone": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
+        afresh |= {"rows": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
         afresh |= {"owner": None, "heartbeat": None, "generation": tables.range.c.generation + 1}
     connection.execute(
         sa.update(tables.range).where(tables.range.c.migration == migration.name).values(afresh)

@@ -40,7 +40,7 @@ class Calls:
     def __init__(self, meaning: Meaning) -> None:
         self.meaning = meaning
         self.source = meaning.source
-        self.executed: list[str] = []
+        self.executed: dict[str, None] = {}
 
     def sightings(self, call: ast.Call) -> Iterator[Sighting]:
         """The data work that this very call does."""
@@ -77,7 +77,7 @@ class Calls:
         for argument in arguments:
             found = texts(_flat(self.meaning.values(argument) or self._handed_on(argument)))
             several = {text.text: [str(deed) for deed in deeds(text.text)] for text in found}
-            self.executed += several
+            self.executed.update(dict.fromkeys(several))
             done = [action for text in several.values() for action in text]
             mixed = any(text.mixed for text in found)
             statements += len(dict.fromkeys(done)) if mixed else len(done)

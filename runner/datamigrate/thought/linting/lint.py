@@ -78,7 +78,7 @@ class _Lint:
                 found += here or helpers.sightings(node)
                 for path in objects.imported(node):
                     models.setdefault(path, node)
-        return [*found, *self._imports(models), *self._routines(calls.executed)]
+        return [*found, *self._imports(models), *self._routines(list(calls.executed))]
 
     def _reachable(self) -> list[ast.AST]:
         """The nodes of the module and of those functions that anybody refers to."""

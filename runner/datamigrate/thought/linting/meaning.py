@@ -6,13 +6,12 @@ or the knowledge ends the answer is "nothing known".
 """
 
 import ast
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from datamigrate.thought.linting import holdings as held
-from datamigrate.thought.linting.results import of_builtin, of_method
+from datamigrate.thought.linting.callers import Callers, annotation, given
+from datamigrate.thought.linting.results import of_builtin, of_import, of_method
 from datamigrate.thought.linting.source import Binding, FunctionNode, Scope, Source
 from datamigrate.thought.linting.texts import joined, percented
 from datamigrate.thought.linting.values import (
@@ -29,14 +28,7 @@ from datamigrate.thought.linting.values import (
     texts,
     things,
 )
-from datamigrate.thought.linting.vocabulary import (
-    CORE_VERBS,
-    WRAPS_TEXT,
-    guess,
-    is_library,
-    made_by,
-    makes_session,
-)
+from datamigrate.thought.linting.vocabulary import guess, is_library, makes_session
 
 _BUDGET = 4_000
 _BUDGET_IN_ALL = 300_000
@@ -65,6 +57,9 @@ class Meaning:
         self._running: list[FunctionNode] = []
         self._spent = 0
         self._spent_in_all = 0
+        self._callers = Callers(source)
+        self._callers.learn(self.values)
+        self._known.clear()
 
     def values(self, node: ast.AST, frame: Frame | None = None) -> Values:
         """Everything that `node` is known to stand for."""
@@ -228,60 +223,12 @@ class Meaning:
             return frame.given.get(name, ())
         if not isinstance(function, FunctionNode):
             return ()
-        found = [
+        found = (
             value
-            for call in self._callers[function][:_MOST]
-            for value in self.given(call, function).get(name, ())
-        ]
-        return tuple(found) or guess(name) or self._annotated(name, function)
-
-    def _annotated(self, name: str, function: FunctionNode) -> Values:
-        for argument in (*function.args.args, *function.args.kwonlyargs):
-            if argument.arg == name and argument.annotation is not None:
-                return guess(ast.unparse(argument.annotation).rpartition(".")[2].strip("'\""))
-        return ()
-
-    def given(self, call: ast.Call, function: FunctionNode, frame: Frame | None = None) -> dict[str, Values]:
-        """What a call gives to the parameters of a function of this module."""
-        parameters = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-        if parameters[:1] in (["self"], ["cls"]):
-            parameters = parameters[1:]
-        filled: dict[str, Values] = {}
-        for default, parameter in zip(reversed(function.args.defaults), reversed(parameters), strict=False):
-            filled[parameter] = self.values(default)
-        for argument, parameter in zip(call.args, parameters, strict=False):
-            if isinstance(argument, ast.Starred):
-                break
-            filled[parameter] = self.values(argument, frame)
-        for keyword in call.keywords:
-            if keyword.arg:
-                filled[keyword.arg] = self.values(keyword.value, frame)
-        return filled
-
-    @cached_property
-    def _callers(self) -> dict[ast.AST, list[ast.Call]]:
-        callers: dict[ast.AST, list[ast.Call]] = defaultdict(list)
-        named: dict[str, list[FunctionNode]] = defaultdict(list)
-        for node in self.source.spots:
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                named[node.name].append(node)
-        for call in self.source.calls:
-            if isinstance(call.func, ast.Name | ast.Attribute):
-                for function in named.get(_last(call.func), ()):
-                    callers[function].append(call)
-        self.__dict__["_callers"] = callers
-        for call in self.source.calls:
-            if isinstance(call.func, ast.Name) and call.func.id not in named:
-                for value in self._by_variable(call.func):
-                    callers[value.node].append(call)
-        self._known.clear()
-        return callers
-
-    def _by_variable(self, name: ast.Name) -> Iterator[Function]:
-        """The functions that a variable stands for, where it does not come from an import or is one's name."""
-        _, found = self.source.reaching(name)
-        if any(binding.how in ("assigned", "looped", "parameter") for binding in found):
-            yield from (value for value in self.values(name) if isinstance(value, Function))
+            for call in self._callers.of(function)
+            for value in given(call, function, self.values).get(name, ())
+        )
+        return tuple(found) or guess(name) or guess(annotation(name, function))
 
     def _attribute(self, node: ast.Attribute, frame: Frame | None) -> Iterator[Value]:
         owners = self.values(node.value, frame)
@@ -328,7 +275,7 @@ class Meaning:
             case Function(node=function):
                 return self._returned(call, function, frame)
             case Imported():
-                return self._of_import(callee, call, frame)
+                return of_import(callee, self.arguments(call, frame))
             case Method(owner=owner, name=name):
                 named = {k.arg: self.values(k.value, frame) for k in call.keywords if k.arg}
                 return of_method(owner, name, [self.values(a, frame) for a in call.args], named)
@@ -340,26 +287,10 @@ class Meaning:
                 return (Thing("session"),) if makes_session(node.name) else ()
         return ()
 
-    def _of_import(self, callee: Imported, call: ast.Call, frame: Frame | None) -> Iterable[Value]:
-        arguments = self.arguments(call, frame)
-        if callee.name in WRAPS_TEXT and arguments:
-            return arguments[0]
-        if callee.name == "partial" and call.args:
-            return self.values(call.args[0], frame)
-        if callee.name in CORE_VERBS and not is_library(callee.path):
-            return (Thing("perhaps", CORE_VERBS[callee.name]),)
-        label = next((text.text for values in arguments for text in texts(values)), "")
-        if callee.name == "import_module" and label:
-            return (Imported(label),)
-        made = made_by(callee.path, label)
-        if made and not (made == PLAIN and callee.root in ("itertools", "tqdm", "more_itertools")):
-            return made
-        return held.passed_through(arguments) if not is_library(callee.path) or not made else PLAIN
-
     def _returned(self, call: ast.Call, function: FunctionNode, frame: Frame | None) -> Iterable[Value]:
         if function in self._running or len(self._running) > _DEEPEST_CALLS:
             return ()
-        inner = Frame(function, self.given(call, function, frame))
+        inner = Frame(function, given(call, function, lambda node: self.values(node, frame)))
         self._running.append(function)
         try:
             return list(self._results(function, inner))
@@ -375,10 +306,6 @@ class Meaning:
             # a context manager yields what `with` gives
             yield from (thing for values in several for thing in things(values, "session", "connection"))
             yield Items(several, None)
-
-
-def _last(function: ast.Name | ast.Attribute) -> str:
-    return function.id if isinstance(function, ast.Name) else function.attr
 
 
 def _class_name(owner: Value) -> str:

@@ -4,16 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from datamigrate.thought.linting import holdings as held
 from datamigrate.thought.linting.texts import formatted, joined
-from datamigrate.thought.linting.values import PLAIN, Items, Method, Text, Thing, Value, Values
+from datamigrate.thought.linting.values import PLAIN, Imported, Items, Method, Text, Thing, Value, Values
 from datamigrate.thought.linting.vocabulary import (
     CORE_VERBS,
     PLAIN_OF_A_QUERY,
     ROWS_OF_A_QUERY,
     SAME_TEXT,
+    WRAPS_TEXT,
+    is_library,
+    made_by,
     makes_session,
 )
 
 _SAME_MEMBERS = frozenset({"list", "tuple", "set", "frozenset", "sorted", "reversed", "iter", "filter"})
+_HANDING_ON = frozenset({"itertools", "tqdm", "more_itertools"})
 _QUERYING = frozenset({"query", "scalars", "execute", "exec", "get", "scalar", "get_one"})
 _CONNECTING = frozenset(
     {"get_bind", "connection", "connect", "begin", "begin_nested", "execution_options"}
@@ -43,6 +47,21 @@ def of_builtin(name: str, arguments: Sequence[Values]) -> Values:
     if name == "next":
         return held.members(first)
     return PLAIN if name in ("dict", "len", "int", "bool", "print", "open", "type", "super", "map") else ()
+
+
+def of_import(callee: Imported, arguments: Sequence[Values]) -> Values:
+    """What calling something imported gives."""
+    if callee.name in WRAPS_TEXT | {"partial"} and arguments:
+        return arguments[0]
+    if callee.name in CORE_VERBS and not is_library(callee.path):
+        return (Thing("perhaps", CORE_VERBS[callee.name]),)
+    label = next((v.text for values in arguments for v in values if isinstance(v, Text)), "")
+    if callee.name == "import_module" and label:
+        return (Imported(label),)
+    made = made_by(callee.path, label)
+    if made and not (made == PLAIN and callee.root in _HANDING_ON):
+        return made
+    return held.passed_through(arguments)
 
 
 def _range_size(arguments: Sequence[Values]) -> int | None:

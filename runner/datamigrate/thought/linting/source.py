@@ -15,6 +15,17 @@ Block = tuple[tuple[ast.AST, str], ...]
 How = Literal["assigned", "augmented", "looped", "entered", "parameter", "defined", "imported", "lost"]
 
 _MOST_REACHING = 64
+_MEANINGFUL = (
+    ast.stmt,
+    ast.expr,
+    ast.arguments,
+    ast.arg,
+    ast.keyword,
+    ast.comprehension,
+    ast.withitem,
+    ast.ExceptHandler,
+    ast.match_case,
+)
 _GROWING = frozenset({"append", "add", "insert", "extend", "appendleft"})
 
 
@@ -135,7 +146,7 @@ def _children(node: ast.AST, spot: Spot) -> Iterator[tuple[ast.AST, Spot]]:
         elif isinstance(node, ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp):
             block = (*spot.block, (node, "comprehension"))
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
+            if isinstance(child, _MEANINGFUL):
                 yield child, Spot(inner if inside else spot.scope, block, node)
 
 

@@ -33,6 +33,7 @@ _NOISE = frozenset({"INTO", "FROM", "ONLY", "TABLE", "IGNORE", "LOW_PRIORITY", "
     "REPLACE",
 }
 _ANY_WRITE = re.compile(rf"\b(?:{'|'.join(sorted(_WRITES))})\b", re.IGNORECASE)
+_ANY_ROUTINE = re.compile(r"\b(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
 _NOT_ROWS_OF_OURS = re.compile(
     r"(?:.*\.)?(?:alembic_version\w*|pg_\w+|sqlite_\w+)|(?:pg_catalog|information_schema|mysql|sys)\..*",
     re.IGNORECASE,
@@ -79,9 +80,10 @@ def deeds(sql: str) -> tuple[Deed, ...]:
         return tuple(deed for deed in _deeds(text, 0) if not _NOT_ROWS_OF_OURS.fullmatch(deed.table))
 
 
+@lru_cache(maxsize=1024)
 def writing_routines(sql: str) -> frozenset[str]:
     """The functions and procedures that `sql` defines and whose bodies change rows."""
-    if not _ANY_WRITE.search(sql[:_LONGEST_READ]):
+    if not _ANY_ROUTINE.search(sql) or not _ANY_WRITE.search(sql):
         return frozenset()
     with _silence():
         made = (_routine(statement) for statement in statements(sql[:_LONGEST_READ]))

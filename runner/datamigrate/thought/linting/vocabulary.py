@@ -3,7 +3,7 @@
 import re
 import sys
 
-from datamigrate.thought.linting.values import Imported, Thing, Values
+from datamigrate.thought.linting.values import PLAIN, Imported, Thing, Values
 
 EXECUTING = frozenset(
     {
@@ -155,7 +155,4 @@ def made_by(path: str, label: str) -> Values:
         return (Thing("session"),)
     if name in _CONNECTION_MAKERS:
         return (Thing("connection"),)
-    return PLAIN_RESULT if root in ("sqlalchemy", "alembic") or is_library(path) else ()
-
-
-PLAIN_RESULT: Values = (Thing("plain"),)
+    return PLAIN if is_library(path) else ()

@@ -4,7 +4,8 @@ What the ledger remembers is not enough: rows that the application wrote in the 
 migration was done close the gate again.
 """
 
-from collections.abc import Coroutine
+import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,11 @@ from datamigrate.thought.lifecycle import State
 
 @dataclass(frozen=True)
 class Verdict:
-    """Open or shut, and why in a few words."""
+    """Open or shut, and why in a few words; `advice` is what to do where running it would not help."""
 
     is_open: bool
     reason: str = ""
+    advice: str = ""
 
 
 OPEN = Verdict(True)
@@ -39,14 +41,23 @@ def judge(connection: Connection, script: Script | None, record: MigrationRecord
     """
     done = record is not None and record.state is State.DONE
     if script is None:
-        known = f"its file is gone, and it is {record.state}" if record else "no script has this name"
-        return OPEN if done else Verdict(False, known)
-    if isinstance(script.form, RowsForm):
-        return _judge_rows(connection, script.form, record)
-    if script.form.remaining is not None:
+        unknown = "no script has this name, and the ledger does not know it"
+        known = f"its file is gone, and it is {record.state}" if record else unknown
+        advice = "Restore its file, or mend op.require_data(...) in the revision."
+        return OPEN if done else Verdict(False, known, advice)
+    if isinstance(script.form, FreeForm) and script.form.remaining is None:
+        return OPEN if done else Verdict(False, f"it is {record.state if record else 'pending'}")
+    try:
+        if isinstance(script.form, RowsForm):
+            return _judge_rows(connection, script.form, record)
         pending = _remaining(connection, script.form)
-        return Verdict(False, f"{pending:,} rows are pending") if pending else OPEN
-    return OPEN if done else Verdict(False, f"it is {record.state if record else 'pending'}")
+    except Exception as error:
+        said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
+        reason = f"its pending rows cannot be looked for: {type(error).__name__}: {said}"
+        return Verdict(
+            False, reason, f"Mend {script.migration.file}, or let the gate stand in another revision."
+        )
+    return Verdict(False, f"{_rows(pending)} pending") if pending else OPEN
 
 
 def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Table) -> str:
@@ -83,7 +94,12 @@ def _judge_rows(connection: Connection, form: RowsForm, record: MigrationRecord 
     if record is not None and record.state is State.DONE and pending <= record.left_alone:
         return OPEN
     total = _count(connection, form, sa.true())
-    return Verdict(False, f"{total - pending:,} of {total:,} rows are done, {pending:,} are pending")
+    still = "1 is" if pending == 1 else f"{pending:,} are"
+    return Verdict(False, f"{total - pending:,} of {total:,} rows are done, {still} pending")
+
+
+def _rows(count: int) -> str:
+    return "1 row is" if count == 1 else f"{count:,} rows are"
 
 
 def _count(connection: Connection, form: RowsForm, which: sa.ColumnElement[bool]) -> int:
@@ -101,14 +117,23 @@ def _remaining(connection: Connection, form: FreeForm) -> int:
         counting = form.remaining(session)
         if connection.dialect.is_async:
             return int(await_only(counting))
-        return int(_without_a_loop(counting))
+        return int(_awaited(counting))
     finally:
         session.sync_session.close()
 
 
-def _without_a_loop(coroutine: Any) -> Any:
-    """The result of a coroutine that never really waits."""
-    running: Coroutine[Any, Any, Any] = coroutine
+def _awaited(awaitable: Awaitable[Any]) -> Any:
+    """The result of a script's function, wherever Alembic was called."""
+
+    async def coroutine() -> Any:
+        return await awaitable
+
+    running = coroutine()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(running)
+    # the loop is the caller's and cannot turn while Alembic has the thread; the session never waits for it
     try:
         running.send(None)
     except StopIteration as finished:

@@ -10,7 +10,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from anyio import to_thread
 
-from datamigrate.database.revisions import History
+from datamigrate.database.schema.history import History
 from datamigrate.thought.gates import gates_in
 from datamigrate.thought.interleaving import Revision
 from datamigrate.words.errors import SchemaError, UsageError

@@ -1,0 +1,18 @@
+"""The command line. Data goes to stdout, everything else to stderr."""
+
+import sys
+
+from datamigrate.faces.cli import beginning, examining, looking, working
+from datamigrate.faces.cli.frame import cli
+from datamigrate.words.exits import Exit
+
+__all__ = ["beginning", "cli", "examining", "looking", "main", "working"]
+
+
+def main() -> None:
+    """The `datamigrate` command."""
+    try:
+        cli(prog_name="datamigrate")
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(int(Exit.OK))

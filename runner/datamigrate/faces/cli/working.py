@@ -1,0 +1,76 @@
+"""Verbs that do the work, or change its record: run, upgrade, retry, reset, stamp."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datamigrate.faces.cli.frame import Get, cli, duration, verb
+from datamigrate.words.exits import Exit
+
+if TYPE_CHECKING:
+    from datamigrate.faces.output import Output
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--tag", "tags", multiple=True, help="Only migrations with this tag, and what they depend on.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and to how many rows. Writes nothing.")
+@click.option(
+    "--max-time",
+    callback=duration,
+    metavar="DURATION",
+    help="Stop cleanly after this long (exit 75), e.g. 25m.",
+)
+@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
+@click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@verb
+def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
+    """Run what is pending, in batches, and verify it."""
+    import anyio
+
+    from datamigrate.faces.running import preview, run_and_report
+
+    step = preview if dry_run else run_and_report
+    return anyio.run(step, output, get(), names, options)
+
+
+@cli.command()
+@click.argument("revision", default="heads")
+@click.option(
+    "--max-time", callback=duration, metavar="DURATION", help="Stop cleanly after this long (exit 75)."
+)
+@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@verb
+def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
+    """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""
+    import anyio
+
+    from datamigrate.faces.running import upgrade_and_report
+
+    return anyio.run(upgrade_and_report, output, get(), revision, options)
+
+
+def _operator_verb(name_of_verb: str, help_text: str) -> None:
+    @cli.command(name_of_verb, help=help_text)
+    @click.argument("name")
+    @click.option("--reason", help="Why; kept in the history.")
+    @verb
+    def command(output: Output, get: Get, name: str, reason: str | None) -> None:
+        import anyio
+
+        from datamigrate.thought.lifecycle import Cause
+
+        state = anyio.run(get().command, name, Cause(name_of_verb), reason)
+        output.data({"name": name, "state": str(state)}, None)
+        output.say(f"{name} is {state} now.")
+
+
+_operator_verb("retry", "Put a failed migration back in line; what it has done is kept.")
+_operator_verb("reset", "Forget its progress: the next run walks it again from the first row.")
+_operator_verb("stamp", "Record it as done without running it, or accept the edited text of a done one.")
