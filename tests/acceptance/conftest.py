@@ -24,3 +24,11 @@ def sqlite_project(tmp_path: Path, sqlite_database: ScratchDatabase) -> Project:
     project = project_in(tmp_path / "project", sqlite_database)
     project.upgrade()
     return project
+
+
+@pytest.fixture
+def postgres_project(tmp_path: Path, postgres_database: ScratchDatabase) -> Project:
+    """A project with its schema at head on PostgreSQL, for what only it can show."""
+    project = project_in(tmp_path / "project", postgres_database)
+    project.upgrade()
+    return project

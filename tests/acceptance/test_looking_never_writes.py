@@ -72,14 +72,14 @@ def test_the_real_command_changes_nothing_either(scripts: Project, database: Scr
     dump, files = database.dump(), bytes_of(database)
     told = scripts.datamigrate("run", "--dry-run")
     assert "Dry run, nothing was written." in told.err
-    assert [line.split()[-1] for line in told.out.splitlines()[1:]] == ["7", "7", "?"]
+    assert told.out.count("7 rows pending (counted).") == 2
     assert (database.dump(), bytes_of(database)) == (dump, files)
 
 
 def test_a_dry_run_after_all_is_done_finds_nothing(scripts: Project, database: ScratchDatabase) -> None:
     scripts.quick("run", exits=4)
     facts = scripts.json("run", "--dry-run")
-    assert facts["pending"] == {"full_name": 0, "nick": 0}
+    assert facts["pending"] == {}
     assert [step["action"] for step in facts["steps"]] == ["done", "done", "blocked"]
 
 

@@ -8,7 +8,7 @@ Four of them walk a table by its key in batches: the database computes (`update_
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -114,16 +114,27 @@ class FreeForm:
 Form = UpdateRows | DeleteRows | ComputeRows | EachBatch | FreeForm
 
 
+class FormOptions(TypedDict, total=False):
+    """How the work is to be done; every walking form takes these.
+
+    `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
+    seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown.
+    """
+
+    batch_size: int
+    target_time: float
+    max_pause: float
+    tags: Iterable[str]
+    mask: Iterable[sa.ColumnClause[Any] | str]
+
+
 def update_rows(
     table: sa.TableClause,
     *,
     key: KeyColumns = None,
     pending: sa.ColumnElement[bool],
     values: Mapping[Any, Any],
-    batch_size: int | None = None,
-    target_time: float | None = None,
-    max_pause: float | None = None,
-    tags: Iterable[str] = (),
+    **options: Unpack[FormOptions],
 ) -> UpdateRows:
     """The database computes: set `values`, column to SQL expression, on the rows that are `pending`.
 
@@ -134,9 +145,7 @@ def update_rows(
         raise ScriptError("`values` is empty.", "Name at least one column: values={table.c.x: expression}.")
     keys = _key_of(table, key)
     _refuse_key_writes(keys, columns)
-    return UpdateRows(
-        table, keys, _predicate(pending), _options(batch_size, target_time, max_pause), _tags(tags), columns
-    )
+    return UpdateRows(table, keys, _predicate(pending), _options(options), _tags(options), columns)
 
 
 def delete_rows(
@@ -144,18 +153,15 @@ def delete_rows(
     *,
     key: KeyColumns = None,
     pending: sa.ColumnElement[bool],
-    batch_size: int | None = None,
-    target_time: float | None = None,
-    max_pause: float | None = None,
-    tags: Iterable[str] = (),
+    **options: Unpack[FormOptions],
 ) -> DeleteRows:
     """Delete the rows that are `pending`. Raises ScriptError when a column is not the table's."""
     return DeleteRows(
         table,
         _key_of(table, key),
         _predicate(pending),
-        _options(batch_size, target_time, max_pause),
-        _tags(tags),
+        _options(options),
+        _tags(options),
     )
 
 
@@ -166,11 +172,8 @@ def compute_rows(
     pending: sa.ColumnElement[bool],
     reads: Sequence[sa.ColumnElement[Any]],
     writes: Sequence[sa.ColumnElement[Any]],
-    batch_size: int | None = None,
-    target_time: float | None = None,
-    max_pause: float | None = None,
     concurrency: int = 10,
-    tags: Iterable[str] = (),
+    **options: Unpack[FormOptions],
 ) -> Callable[[Callable[[Any], Any]], ComputeRows]:
     """Python computes: the decorated function maps what it `reads` to what it `writes`.
 
@@ -186,7 +189,7 @@ def compute_rows(
     if not written:
         raise ScriptError("`writes` is empty.", "Name the columns that the function returns.")
     _refuse_key_writes(keys, written)
-    options = _options(batch_size, target_time, max_pause, concurrency)
+    settled = _options(options, concurrency)
 
     def decorate(function: Callable[[Any], Any]) -> ComputeRows:
         parameter = _only_parameter(function, "compute_rows", ("row", "rows"))
@@ -194,8 +197,8 @@ def compute_rows(
             table,
             keys,
             _predicate(pending),
-            options,
-            _tags(tags),
+            settled,
+            _tags(options),
             read,
             written,
             function,
@@ -210,17 +213,14 @@ def each_batch(
     *,
     key: KeyColumns = None,
     pending: sa.ColumnElement[bool],
-    batch_size: int | None = None,
-    target_time: float | None = None,
-    max_pause: float | None = None,
-    tags: Iterable[str] = (),
+    **options: Unpack[FormOptions],
 ) -> Callable[[Callable[[Batch], Awaitable[None]]], EachBatch]:
     """Anything, in the batch's transaction: the decorated `async def` is given a Batch.
 
     When it returns, `pending` must not select any of the batch's rows any more.
     """
     keys = _key_of(table, key)
-    options = _options(batch_size, target_time, max_pause)
+    settled = _options(options)
 
     def decorate(function: Callable[[Batch], Awaitable[None]]) -> EachBatch:
         _only_parameter(function, "each_batch", ("batch",))
@@ -228,7 +228,7 @@ def each_batch(
             raise ScriptError(
                 f"{function.__name__} is not asynchronous.", f"Write `async def {function.__name__}(batch)`."
             )
-        return EachBatch(table, keys, _predicate(pending), options, _tags(tags), function)
+        return EachBatch(table, keys, _predicate(pending), settled, _tags(options), function)
 
     return decorate
 
@@ -292,20 +292,25 @@ def _only_parameter(function: Any, decorator: str, names: tuple[str, ...]) -> st
     return parameters[0]
 
 
-def _options(
-    batch_size: int | None, target_time: float | None, max_pause: float | None, concurrency: int = 10
-) -> Options:
-    for option, value in {
-        "batch_size": batch_size,
-        "target_time": target_time,
-        "concurrency": concurrency,
-    }.items():
+def _options(given: FormOptions, concurrency: int = 10) -> Options:
+    if unknown := sorted(given.keys() - FormOptions.__annotations__.keys()):
+        known = ", ".join(FormOptions.__annotations__)
+        raise ScriptError(f"`{unknown[0]}` is no option of a form.", f"There are: {known}.")
+    batch_size, target_time = given.get("batch_size"), given.get("target_time")
+    for option, value in (
+        ("batch_size", batch_size),
+        ("target_time", target_time),
+        ("concurrency", concurrency),
+    ):
         if value is not None and value <= 0:
             raise ScriptError(f"`{option}` is {value}.", "It must be greater than nought.")
+    max_pause = given.get("max_pause")
     if max_pause is not None and max_pause < 0:
         raise ScriptError(f"`max_pause` is {max_pause}.", "It must not be negative.")
-    return Options(batch_size, target_time, max_pause, concurrency)
+    mask = (column if isinstance(column, str) else column.name for column in given.get("mask", ()))
+    return Options(batch_size, target_time, max_pause, concurrency, frozenset(mask))
 
 
-def _tags(tags: Iterable[str]) -> frozenset[str]:
+def _tags(given: FormOptions) -> frozenset[str]:
+    tags = given.get("tags", ())
     return frozenset((tags,) if isinstance(tags, str) else tags)

@@ -1,12 +1,13 @@
 """The statements that do a batch's work: each a function of the form and the slice of the key space."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, RowsForm, UpdateRows
-from datamigrate.database.keyset import Keyset, within
-from datamigrate.words.migration import Bounds
+from datamigrate.database.keyset import Keyset, column_of, one_of, within
+from datamigrate.words.migration import Bounds, Key
 
 
 def rows_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
@@ -41,4 +42,29 @@ def read(
         )
         .where(rows_of(form, keyset, bounds))
         .order_by(*keyset.columns)
+    )
+
+
+def images(keyset: Keyset, columns: Sequence[str], keys: Sequence[Key]) -> sa.Select[Any]:
+    """These rows as they are now, in key order: the key, then the columns, as the driver gives them."""
+    shown = (sa.type_coerce(column_of(keyset.table, c), sa.types.NullType()) for c in columns)
+    return (
+        sa.select(
+            *(c.label(f"key_{i}") for i, c in enumerate(keyset.columns)),
+            *(c.label(f"column_{i}") for i, c in enumerate(shown)),
+        )
+        .where(one_of(keyset, keys))
+        .order_by(*keyset.columns)
+    )
+
+
+def foreseen(form: UpdateRows, keyset: Keyset, keys: Sequence[Key]) -> sa.Select[Any]:
+    """What `update` would write to these rows: the key, then the new values."""
+    values = (
+        value if isinstance(value, sa.ClauseElement) else sa.literal(value) for value in form.values.values()
+    )
+    return (
+        sa.select(*keyset.columns, *(sa.type_coerce(v, sa.types.NullType()) for v in values))
+        .select_from(form.table)
+        .where(one_of(keyset, keys))
     )

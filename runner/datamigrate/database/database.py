@@ -62,6 +62,23 @@ class Database:
                     await connection.rollback()
                 raise
 
+    @asynccontextmanager
+    async def rehearsing(self, timeouts: Timeouts) -> AsyncIterator[AsyncConnection]:
+        """A transaction in which anything may be tried and of which nothing is kept."""
+        async with self._connected() as plain:
+            connection = await plain.execution_options(**{WRITES: True, PATIENCE: timeouts.lock})
+            try:
+                await connection.begin()
+                await self.dialect.begin_batch(connection, timeouts, durable=False)
+                yield connection
+            except anyio.get_cancelled_exc_class():
+                with anyio.CancelScope(shield=True):
+                    await self.dialect.interrupt(connection)
+                raise
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await connection.rollback()
+
     async def close(self) -> None:
         """Give every connection back."""
         with anyio.CancelScope(shield=True):

@@ -29,11 +29,12 @@ class TableFacts:
 
 @dataclass(frozen=True, eq=False)
 class Examined:
-    """The keyset to walk, and the types to write with: the script's own, or the database's where the
-    script declares none."""
+    """The keyset to walk; the types to write with: the script's own, or the database's where the script
+    declares none; and the names of all of the table's columns."""
 
     keyset: Keyset
     written_types: tuple[sa.types.TypeEngine[Any], ...]
+    columns: tuple[str, ...]
 
 
 async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form: RowsForm) -> Examined:
@@ -55,7 +56,8 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
                 "under which different values count as equal: rows could be skipped.",
                 "Walk by another unique key.",
             )
-    return Examined(keyset, tuple(_type_to_write(form, facts, column) for column in form.written))
+    written_types = tuple(_type_to_write(form, facts, column) for column in form.written)
+    return Examined(keyset, written_types, tuple(facts.columns))
 
 
 def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:

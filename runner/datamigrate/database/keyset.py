@@ -5,6 +5,7 @@ the last batch costs what the first one does. Key values go in and out as the dr
 SQLAlchemy's types in between: a cursor must come back exactly as it was stored.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,10 +34,12 @@ class Keyset:
         return f"{self.table.name}.{inside}"
 
     def _column(self, name: str) -> sa.ColumnElement[Any]:
-        # a light table need not declare its key when that is the primary key
-        if name in self.table.c:
-            return self.table.c[name]
-        return sa.column(name, _selectable=self.table)
+        return column_of(self.table, name)
+
+
+def column_of(table: sa.TableClause, name: str) -> sa.ColumnElement[Any]:
+    """A column of the table, whether the script has declared it or not."""
+    return table.c[name] if name in table.c else sa.column(name, _selectable=table)
 
 
 def after(keyset: Keyset, lower: Key) -> sa.ColumnElement[bool]:
@@ -55,6 +58,11 @@ def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
     return last if bounds.lower is None else sa.and_(after(keyset, bounds.lower), last)
 
 
+def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
+    """Exactly the rows with these keys."""
+    return sa.or_(sa.false(), *(_row(keyset) == _given(key) for key in keys))
+
+
 def last_key(keyset: Keyset) -> sa.Select[Any]:
     """The largest key of the table."""
     return sa.select(*keyset.columns).order_by(*(c.desc() for c in keyset.columns)).limit(1)
@@ -66,6 +74,12 @@ def nth_key(
     """The n-th key (from 1) of the slice, counting only pending rows when a predicate is given."""
     inside = [within(keyset, bounds)] + ([] if pending is None else [pending])
     return sa.select(*keyset.columns).where(*inside).order_by(*keyset.columns).limit(1).offset(n - 1)
+
+
+def last_pending(keyset: Keyset, pending: sa.ColumnElement[bool], n: int) -> sa.Select[Any]:
+    """The n-th pending key (from 1) counted from the end."""
+    backwards = (c.desc() for c in keyset.columns)
+    return sa.select(*keyset.columns).where(pending).order_by(*backwards).limit(1).offset(n - 1)
 
 
 def pending_keys(

@@ -23,18 +23,19 @@ async def choose(
     connection: AsyncConnection, keyset: Keyset, pending: sa.ColumnElement[bool], reach: Bounds, pace: Pace
 ) -> Slice:
     """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
-    end = await _first_key(connection, nth_key(keyset, reach, pace.span)) or reach.upper
+    end = await first_key(connection, nth_key(keyset, reach, pace.span)) or reach.upper
     looked_at = Bounds(reach.lower, end)
-    full = await _first_key(connection, nth_key(keyset, looked_at, pace.rows, pending))
+    full = await first_key(connection, nth_key(keyset, looked_at, pace.rows, pending))
     upper = full or end
     return Slice(Bounds(reach.lower, upper), full is not None, upper == reach.upper)
 
 
 async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:
     """The largest key there is now, or None for an empty table."""
-    return await _first_key(connection, last_key(keyset))
+    return await first_key(connection, last_key(keyset))
 
 
-async def _first_key(connection: AsyncConnection, query: sa.Select[tuple[object, ...]]) -> Key | None:
+async def first_key(connection: AsyncConnection, query: sa.Select[tuple[object, ...]]) -> Key | None:
+    """The key that a query gives, or None when it gives no row."""
     row = (await connection.execute(query)).first()
     return None if row is None else tuple(row)

@@ -173,7 +173,7 @@ class Executor:
             return Change(claim.cursor, exhausted=True, full=False, rows=0)
         began = time.monotonic()
         thorough = claim.sweep > 0 or claim.cursor is None
-        portion = await self.work.prepare(self.place.database, claim, self.pace)
+        portion = await self.work.prepare(self.place.database.looking, claim, self.pace)
         async with self.place.database.writing(settings.timeouts, settings.durable_batches) as connection:
             change = await self.work.apply(connection, portion, thorough)
             seconds = time.monotonic() - began

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.forms import FreeForm
-from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.doing.lending import lend_session
-from datamigrate.doing.work import Change, Portion
+from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, StillPending
@@ -27,7 +26,7 @@ class FreeWork:
         """A free form has no keys; the empty one stands for all of its work."""
         return ()
 
-    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing."""
         return Portion(claim, pace)
 

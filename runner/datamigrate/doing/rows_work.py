@@ -1,6 +1,6 @@
 """The four forms that walk a table: choose a slice, change its rows, and look again."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, RowsForm, UpdateRows
 from datamigrate.database import changes
-from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate, RowsToWrite
 from datamigrate.database.keyset import Keyset, pending_keys
@@ -19,7 +18,7 @@ from datamigrate.doing.choosing import choose, find_upper
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.failing import in_slice, show_keys
 from datamigrate.doing.lending import lend_batch
-from datamigrate.doing.work import Change, Portion
+from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import StillPending
@@ -30,11 +29,12 @@ SAMPLE = 20
 
 @dataclass(frozen=True, eq=False)
 class RowsWork:
-    """What the four have in common."""
+    """What the four have in common; `columns` are all of the table's."""
 
     form: RowsForm
     keyset: Keyset
     dialect: Dialect
+    columns: tuple[str, ...]
 
     computes = False
 
@@ -55,6 +55,12 @@ class RowsWork:
     async def estimate(self, connection: AsyncConnection) -> Estimate | None:
         """The database's own guess where it has one."""
         return await self.dialect.estimate(connection, pending_keys(self.keyset, self.form.pending))
+
+    async def foresee(
+        self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """What it would write to these rows, found by reading alone; nothing where that cannot be known."""
+        return {}
 
     @asynccontextmanager
     async def changing(
@@ -85,7 +91,7 @@ class SetWork(RowsWork):
 
     form: UpdateRows | DeleteRows | EachBatch
 
-    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing: the slice is chosen where it is worked on."""
         return Portion(claim, pace)
 
@@ -95,6 +101,17 @@ class SetWork(RowsWork):
         async with self.changing(connection, chosen.bounds, thorough):
             rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
         return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows)
+
+    async def foresee(
+        self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """The values of `update_rows`, selected."""
+        if not isinstance(self.form, UpdateRows):
+            return {}
+        width = len(self.keyset.names)
+        async with look() as connection:
+            found = await connection.execute(changes.foreseen(self.form, self.keyset, keys))
+            return {tuple(r[:width]): dict(zip(self.form.written, r[width:], strict=True)) for r in found}
 
     async def _change(self, connection: AsyncConnection, bounds: Bounds, number: int) -> int:
         if isinstance(self.form, UpdateRows):
@@ -118,10 +135,10 @@ class ComputeWork(RowsWork):
 
     computes = True
 
-    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Read the slice's pending rows and compute what to write."""
         version = self.dialect.version_of_row(self.form.table, self.form.reads)
-        async with database.looking() as connection:
+        async with look() as connection:
             chosen = await choose(connection, self.keyset, self.form.pending, _reach(claim), pace)
             query = changes.read(self.form, self.keyset, chosen.bounds, version)
             rows = (await connection.execute(query)).all()
@@ -141,6 +158,18 @@ class ComputeWork(RowsWork):
                 # the application has changed some of them meanwhile: a later sweep reads them again
                 excused.update(row[: len(self.keyset.names)] for row in computed.rows)
         return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows, len(computed.left_alone))
+
+    async def foresee(
+        self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """The values that the function computes."""
+        portion = await self.prepare(look, claim, pace)
+        assert portion.computed is not None
+        width, count = len(self.keyset.names), len(self.form.written)
+        computed = {tuple(row[:width]): row[-count:] for row in portion.computed.rows}
+        return {
+            key: dict(zip(self.form.written, computed[key], strict=True)) for key in keys if key in computed
+        }
 
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not computed.rows:

@@ -6,6 +6,7 @@ from typing import Any
 
 from datamigrate.authoring.forms import ComputeRows, FreeForm
 from datamigrate.authoring.script import Script
+from datamigrate.database.database import Database
 from datamigrate.database.examining import examine
 from datamigrate.doing.executor import Executor, Outcome, Workplace
 from datamigrate.doing.failing import failed_batch
@@ -78,21 +79,23 @@ async def run_plan(
     return Report(plan, tuple(results), place.stop.reason)
 
 
-async def work_for(place: Workplace, script: Script) -> Work:
+async def work_for(database: Database, script: Script) -> Work:
     """The script's form, bound to the table as the database has it. Raises SchemaError, KeyUnfit."""
-    form, dialect = script.form, place.database.dialect
+    form, dialect = script.form, database.dialect
     if isinstance(form, FreeForm):
         return FreeWork(form)
-    async with place.database.looking() as connection:
+    async with database.looking() as connection:
         examined = await examine(connection, dialect, script.name, form)
     if isinstance(form, ComputeRows):
-        return ComputeWork(form, examined.keyset, dialect, examined.written_types, script.migration.file)
-    return SetWork(form, examined.keyset, dialect)
+        return ComputeWork(
+            form, examined.keyset, dialect, examined.columns, examined.written_types, script.migration.file
+        )
+    return SetWork(form, examined.keyset, dialect, examined.columns)
 
 
 async def _run_step(place: Workplace, script: Script, settings: Settings, batch_size: int | None) -> Result:
     try:
-        work = await work_for(place, script)
+        work = await work_for(place.database, script)
         fitting = for_script(settings, script.migration.options, work.computes, batch_size)
         outcome = await Executor(place, script, work, fitting).run()
     except Exception as error:

@@ -1,17 +1,21 @@
 """What a batch is, whatever its form: `prepare` outside the transaction, `apply` inside it."""
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.doing.choosing import Slice
 from datamigrate.doing.computing import Computed
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.migration import Key
+
+Look = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+"""Gives a connection to read with: a transaction of its own, or the one in which everything is tried."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Work(Protocol):
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The last key of a walk that begins now, or None when there is nothing to walk."""
 
-    async def prepare(self, database: Database, claim: Claim, pace: Pace) -> Portion:
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """What can be done before the transaction, so that the transaction stays short."""
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:

@@ -16,6 +16,7 @@ from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.executor import Workplace
 from datamigrate.doing.owner import is_gone, this_process
+from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
 from datamigrate.doing.runner import Report, run_plan, work_for
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
@@ -71,7 +72,6 @@ class Application:
         """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""
         counts: dict[str, int] = {}
         async with self.looking() as (database, _):
-            place = Workplace(database, self.ledger, Stop(), lambda _: None)
             for step in situation.plan.steps:
                 script = situation.library.named(step.migration.name)
                 if script is None or step.action in (Action.BLOCKED, Action.OBSOLETE):
@@ -79,7 +79,7 @@ class Application:
                 if names and script.name not in names:
                     continue
                 try:
-                    work = await work_for(place, script)
+                    work = await work_for(database, script)
                     async with database.looking() as connection:
                         counts[script.name] = await work.count(connection)
                 except DatamigrateError:
@@ -91,10 +91,9 @@ class Application:
         """What is wrong between the scripts that would run and the tables they would walk."""
         found: list[DatamigrateError] = []
         async with self.looking() as (database, _):
-            place = Workplace(database, self.ledger, Stop(), lambda _: None)
             for step in situation.plan.to_do:
                 try:
-                    await work_for(place, situation.script(step.migration.name))
+                    await work_for(database, situation.script(step.migration.name))
                 except SchemaError as error:
                     found.append(error)
         return found
@@ -113,6 +112,22 @@ class Application:
         """The latest runs, newest first."""
         async with self.looking() as (database, _), database.looking() as connection:
             return await self.ledger.runs(connection, limit)
+
+    async def rehearse(self, situation: Situation, limits: RehearsalLimits) -> list[Rehearsal]:
+        """Try every step that would run, in transactions that are rolled back."""
+        rehearsals: list[Rehearsal] = []
+        async with self._writing(situation.whereabouts) as database:
+            for step in situation.plan.to_do:
+                if step.waits_for:
+                    continue
+                script = situation.script(step.migration.name)
+                try:
+                    work = await work_for(database, script)
+                except SchemaError as error:
+                    rehearsals.append(Rehearsal(script.name, None, error=error))
+                    continue
+                rehearsals.append(await rehearse(database, script, work, limits))
+        return rehearsals
 
     # running ----------------------------------------------------------------------------------------
 

@@ -4,16 +4,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+
 from datamigrate.database.schema.history import History
 from datamigrate.database.schema.upgrade import all_revisions
 from datamigrate.faces.app import Application
+from datamigrate.faces.project import Project
 from datamigrate.faces.situation import Situation, unplaced
 from datamigrate.thought.gates import gates_in
 from datamigrate.thought.interleaving import interleave
 from datamigrate.thought.linting.findings import Finding, Severity, Summary, summary
 from datamigrate.thought.linting.lint import lint_revision
 from datamigrate.thought.planner import Action
-from datamigrate.words.errors import DatamigrateError, GraphError, ScriptError, UsageError
+from datamigrate.words.errors import (
+    ConfigurationError,
+    DatamigrateError,
+    GraphError,
+    Place,
+    ScriptError,
+    UsageError,
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,13 @@ async def check(application: Application, offline: bool) -> Checked:
     project = application.project
     history, since = project.history, project.configuration.lint_since
     situation = unplaced(project) if offline else await application.situation()
-    found = [_of_problem(problem) for problem in situation.problems]
+    problems = list(situation.problems)
+    if not offline:
+        problems += await application.unfit(situation)
+    found = [_of_problem(problem, _place_of(problem, project, situation)) for problem in problems]
     found += _gates(history, situation)
     if not offline:
         found += _drifted(situation)
-        found += [_of_problem(problem) for problem in await application.unfit(situation)]
     linted = lint_files(_revision_files(history, since))
     return Checked((*found, *linted.findings), linted.summaries)
 
@@ -66,26 +79,33 @@ def lint_files(files: Iterable[Path]) -> Checked:
 def _revision_files(history: History, since: str | None) -> list[Path]:
     settled: set[str] = set()
     if since is not None:
-        settled = {r.revision for r in history.script.iterate_revisions(since, "base", implicit_base=True)}
+        try:
+            below = list(history.script.iterate_revisions(since, "base", implicit_base=True))
+        except (CommandError, RevisionError) as error:
+            raise ConfigurationError(
+                f"[tool.datamigrate] lint_since = {since!r} names no revision: {error}",
+                "Name the newest revision that is to be left in peace, from `alembic history`.",
+            ) from None
+        settled = {r.revision for r in below}
     revisions = [r for r in history.script.walk_revisions() if r.revision not in settled]
     return [Path(r.path) for r in reversed(revisions)]
 
 
 def _gates(history: History, situation: Situation) -> list[Finding]:
-    found: list[Finding] = []
-    for revision in history.script.walk_revisions():
-        file = Path(revision.path)
-        for gate in gates_in(file.read_bytes()):
-            if not gate.is_first:
-                found.append(
-                    _finding(
-                        "gate-not-first",
-                        "op.require_data must come first in upgrade(): what stands before it is applied "
-                        "even when the gate is shut (on SQLite for good)",
-                        _shown(file),
-                        gate.line,
-                    )
-                )
+    revisions = {r.revision: r for r in history.script.walk_revisions()}
+    gates = {id: gates_in(Path(r.path).read_bytes()) for id, r in revisions.items()}
+    found = [
+        _finding(
+            "gate-not-first",
+            "op.require_data must come first in upgrade(): what stands before it is applied "
+            "even when the gate is shut (on SQLite for good)",
+            _shown(Path(revisions[id].path)),
+            gate.line,
+        )
+        for id, here in gates.items()
+        for gate in here
+        if not gate.is_first
+    ]
     try:
         interleave(
             all_revisions(history),
@@ -95,7 +115,9 @@ def _gates(history: History, situation: Situation) -> list[Finding]:
             frozenset(situation.ledger.migrations),
         )
     except GraphError as error:
-        found.append(_of_problem(error))
+        at = next((id for id, here in gates.items() if here and id in error.message), None)
+        place = Place(revisions[at].path, gates[at][0].line) if at else None
+        found.append(_of_problem(error, place))
     return found
 
 
@@ -106,16 +128,23 @@ def _drifted(situation: Situation) -> list[Finding]:
     ]
 
 
-def _of_problem(problem: DatamigrateError) -> Finding:
-    place = problem.place if isinstance(problem, ScriptError) else None
-    message = problem.message.removeprefix(f"{place}: ") if place else problem.message
-    said = f"{message} {problem.hint}".strip()
+def _of_problem(problem: DatamigrateError, place: Place | None) -> Finding:
+    message = problem.message.removeprefix(f"{place}: ")
     return _finding(
         _CODES.get(type(problem).__name__, "problem"),
-        said,
+        f"{message} {problem.hint}".strip(),
         _shown(Path(place.file)) if place else "",
         place.line or 1 if place else 1,
     )
+
+
+def _place_of(problem: DatamigrateError, project: Project, situation: Situation) -> Place | None:
+    """Where to mend it: the place it names, or the script that it speaks of."""
+    if isinstance(problem, ScriptError) and problem.place:
+        return problem.place
+    named = [s.migration.file for s in situation.library.scripts if problem.message.startswith(f"{s.name}: ")]
+    files = [*named, *(f for f in sorted(project.scripts.rglob("*.py")) if str(f) in problem.message)]
+    return Place(str(files[0])) if files else None
 
 
 _CODES = {

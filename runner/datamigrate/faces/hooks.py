@@ -6,17 +6,20 @@ from typing import Any
 from alembic.autogenerate import renderers
 from alembic.operations import MigrateOperation, MigrationScript, ops
 from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy.engine import Connection
 
 from datamigrate.authoring.forms import ComputeRows, RowsForm
 from datamigrate.authoring.script import Library, Script
 from datamigrate.database.examining import columns_used
+from datamigrate.database.ledger.reading import read_ledger
 from datamigrate.database.ledger.steps import enrol, unsettle
 from datamigrate.database.ledger.tables import PREFIX
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.database.schema.revisions import resolve
 from datamigrate.doing.owner import this_process
-from datamigrate.faces.beside import beside
-from datamigrate.words.errors import GraphError
+from datamigrate.faces.beside import Beside, beside, in_alembics_words
 
 Hook = Callable[..., Any]
 
@@ -59,18 +62,35 @@ def note_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> Non
     connection, script = ctx.connection, ctx.script
     if ctx.as_sql or connection is None or script is None or (step.is_stamp and not step.is_upgrade):
         return
-    found = beside(ctx)
-    touched = set(step.up_revision_ids)
-    concerned = [s for s in found.library.scripts if touched & _required(script, s)]
-    if not concerned:
-        return
-    ensure_ledger(connection, found.tables)
-    past = f"downgraded past {', '.join(sorted(touched))}"
-    for one in concerned:
+    with in_alembics_words():
         if step.is_upgrade:
-            enrol(connection, found.tables, one.migration)
+            _note_upgrade(connection, beside(ctx), script, _made_possible(script, step))
         else:
-            unsettle(connection, found.tables, this_process(), one.migration, past)
+            _note_downgrade(connection, beside(ctx), script, set(step.up_revision_ids))
+
+
+def _made_possible(script: ScriptDirectory, step: MigrationInfo) -> set[str]:
+    if not step.is_stamp:
+        return set(step.up_revision_ids)
+    # a stamp names the newest only
+    below = script.iterate_revisions(step.up_revision_ids, "base", implicit_base=True)
+    return {revision.revision for revision in below}
+
+
+def _note_upgrade(connection: Connection, found: Beside, script: ScriptDirectory, added: set[str]) -> None:
+    concerned = [s.migration for s in found.library.scripts if _touch(script, s.migration.requires, added)]
+    if concerned:
+        ensure_ledger(connection, found.tables)
+    for migration in concerned:
+        enrol(connection, found.tables, migration)
+
+
+def _note_downgrade(connection: Connection, found: Beside, script: ScriptDirectory, taken: set[str]) -> None:
+    requires = {name: r.requires for name, r in read_ledger(connection, found.tables).migrations.items()}
+    requires |= {s.name: s.migration.requires for s in found.library.scripts if s.name in requires}
+    past = f"downgraded past {', '.join(sorted(taken))}"
+    for name in (n for n, texts in requires.items() if _touch(script, texts, taken)):
+        unsettle(connection, found.tables, this_process(), name, past)
 
 
 class Hint(MigrateOperation):
@@ -89,12 +109,14 @@ def _render_hint(_context: Any, hint: Hint) -> list[str]:
     return [f"# {line}" for line in hint.lines]
 
 
-def _required(script: Any, one: Script) -> set[str]:
+def _touch(script: ScriptDirectory, texts: Iterable[str], revisions: set[str]) -> bool:
+    """Whether any of these names a migration may give means one of the revisions."""
     try:
-        return set(resolve(script, one.migration).requires)
-    except GraphError:
+        found = [revision for text in texts for revision in script.get_revisions(text)]
+    except (CommandError, RevisionError):
         # a script that names no known revision is for `datamigrate check` to tell, not to stop an upgrade
-        return set()
+        return False
+    return any(revision is not None and revision.revision in revisions for revision in found)
 
 
 def _without_our_tables(own: Hook | None) -> Hook:

@@ -3,15 +3,17 @@
 from dataclasses import dataclass, replace
 
 from alembic.util import CommandError
+from sqlalchemy.engine import URL
 
 from datamigrate.authoring.script import Library
-from datamigrate.database.address import address
+from datamigrate.database.address import Address, address
+from datamigrate.database.schema.environment import ask_env
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.database.schema.upgrade import revisions_to, upgrade_schema
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.gates import GateClosed
-from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.faces.project import Project, named_address
 from datamigrate.faces.situation import Situation, situate, unplaced
 from datamigrate.thought.interleaving import DataLeg, Journey, Revision, SchemaLeg, interleave
 from datamigrate.thought.lifecycle import State
@@ -46,12 +48,15 @@ async def survey(application: Application, target: str) -> Survey:
     project, library = application.project, application.project.library()
     try:
         async with application.looking() as (database, whereabouts), database.looking() as connection:
-            _refuse_another_database(project, whereabouts)
+            if whereabouts.environment is not None:
+                theirs = address(whereabouts.environment.url, "env.py", project.history.root)
+                _refuse_another(whereabouts.address, theirs)
             heads = await connection.run_sync(read_heads, whereabouts.environment)
             view = await application.ledger.view(connection)
             situation = situate(project, library, heads, view, whereabouts)
     except DatabaseMissing:
         # Alembic makes the file when the first revision is applied
+        await _refuse_to_make_another(project)
         situation = unplaced(project)
     revisions = revisions_to(project.history, situation.plan.heads, target)
     journey = interleave(
@@ -135,13 +140,20 @@ def _remembered(situation: Situation, library: Library) -> frozenset[str]:
     return frozenset(r.name for r in records if r.name not in names and r.state is State.DONE)
 
 
-def _refuse_another_database(project: Project, whereabouts: Whereabouts) -> None:
-    if whereabouts.environment is None:
+async def _refuse_to_make_another(project: Project) -> None:
+    """Refuse where the file that is missing is not the one that env.py would make."""
+    if (ours := named_address(project)) is None:
         return
-    theirs = address(whereabouts.environment.url, "env.py", project.history.root)
-    if not whereabouts.address.is_same_database(theirs):
+    try:
+        url = (await ask_env(project.history)).url
+    except DatabaseMissing as missing:
+        url = URL.create("sqlite", database=missing.place.file)
+    _refuse_another(ours, address(url, "env.py", project.history.root))
+
+
+def _refuse_another(ours: Address, theirs: Address) -> None:
+    if not ours.is_same_database(theirs):
         raise ConfigurationError(
-            f"datamigrate would go to {whereabouts.address} (from {whereabouts.address.source}), but the project's "
-            f"env.py goes to {theirs}.",
+            f"datamigrate would go to {ours} (from {ours.source}), but the project's env.py goes to {theirs}.",
             "Name one database for both: set DATABASE_URL, or whatever env.py reads.",
         )

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
 from datamigrate.faces.output import Output
 from datamigrate.faces.progress import Bar, Heartbeat
+from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
 from datamigrate.faces.signals import until_signalled
-from datamigrate.thought.planner import Action
+from datamigrate.thought.planner import TO_DO, Action, Step
 from datamigrate.words.events import Event, Publish
 from datamigrate.words.exits import Exit
 
@@ -73,13 +75,43 @@ async def upgrade_and_report(
 async def preview(
     output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
 ) -> Exit:
-    """The plan, and how many rows each step would find."""
+    """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
     situation = await application.situation(names, options["tags"])
-    counts = await application.count_pending(situation)
+    limits = RehearsalLimits(rows=options["sample"], shown=options["rows"])
+    rehearsals = await application.rehearse(situation, limits)
+    masks = {s.name: s.migration.options.mask for s in situation.library.scripts}
     output.complain(situation)
-    output.data(plan_facts(situation) | {"pending": counts}, plan_table(situation.plan, counts))
+    facts = {
+        "pending": {r.name: r.estimate.rows for r in rehearsals if r.estimate},
+        "rehearsals": [rehearsal_facts(r, masks[r.name]) for r in rehearsals],
+    }
+    output.data(plan_facts(situation) | facts, plan_table(situation.plan))
+    for rehearsal in rehearsals:
+        _show(output, rehearsal, masks[rehearsal.name])
+    for step in situation.plan.steps:
+        if step.action is Action.BLOCKED or (step.action in TO_DO and step.waits_for):
+            output.say(f"{step.migration.name}: not tried, because it {_why_not(step)}.")
+    if rehearsals:
+        output.say(NOT_UNDONE)
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
-    return output.problems(situation.problems)
+    failed = any(rehearsal.error or not rehearsal.is_steady for rehearsal in rehearsals)
+    return output.problems(situation.problems) or (Exit.FAILED if failed else Exit.OK)
+
+
+def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:
+    if not output.as_json:
+        output.console.print(f"\n[bold]{rehearsal.name}[/]")
+        table = change_table(rehearsal, mask)
+        if table.row_count:
+            output.console.print(table)
+        for sentence in findings(rehearsal):
+            output.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if rehearsal.error:
+        output.tell(rehearsal.error)
+
+
+def _why_not(step: Step) -> str:
+    return f"waits for {', '.join(step.waits_for)}" if step.action in TO_DO else step.reason
 
 
 def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, RunOptions]:

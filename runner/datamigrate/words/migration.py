@@ -26,13 +26,14 @@ class Options:
 
     `batch_size` is in rows; `target_time`, the wanted length of one batch's transaction, and
     `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
-    asynchronous computations at a time.
+    asynchronous computations at a time; the values of `mask` columns are never shown.
     """
 
     batch_size: int | None = None
     target_time: float | None = None
     max_pause: float | None = None
     concurrency: int = 10
+    mask: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

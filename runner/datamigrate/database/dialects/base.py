@@ -44,6 +44,12 @@ class Dialect(Protocol):
     def fault(self, error: BaseException) -> Fault:
         """What this error means for the batch that met it."""
 
+    def is_refusal(self, error: BaseException) -> bool:
+        """Whether this error says that we may read here, but not write."""
+
+    async def written(self, connection: AsyncConnection) -> int | None:
+        """A mark that grows by the bytes that the server writes for our changes; None where none is kept."""
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """How many rows a query would give, without a long count."""
 
@@ -76,3 +82,8 @@ class RowsToWrite:
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
     rows: Sequence[tuple[Any, ...]]
+
+
+def parameter(number: int) -> str:
+    """The name of a parameter for a computed row's value; a column of that name would be taken for written."""
+    return f"datamigrate_{number}"

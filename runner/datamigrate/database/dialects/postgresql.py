@@ -13,7 +13,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
+from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
 from datamigrate.database.faults import Fault
 
 CONNECT_TIMEOUT = 10.0
@@ -71,6 +71,15 @@ class PostgreSQL:
         if state == _CANCELED:
             return Fault.TIMEOUT
         return Fault.PASSING if state in _PASSING else Fault.LASTING
+
+    def is_refusal(self, error: BaseException) -> bool:
+        """A missing privilege, a standby, or a transaction that is read-only by the role's default."""
+        return getattr(getattr(error, "orig", None), "sqlstate", None) in ("42501", "25006")
+
+    async def written(self, connection: AsyncConnection) -> int | None:
+        """How far the write-ahead log has got, in bytes; others write to it too."""
+        position = sa.func.pg_wal_lsn_diff(sa.func.pg_current_wal_insert_lsn(), sa.literal_column("'0/0'"))
+        return int(await connection.scalar(sa.select(position)) or 0)
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """A count when that is quick; else what the planner thinks."""
@@ -179,21 +188,23 @@ async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> 
         sa.update(write.table)
         .where(
             *(
-                mine == sa.bindparam(f"c{i}", type_=kind)
+                mine == sa.bindparam(parameter(i), type_=kind)
                 for i, (mine, kind) in enumerate(zip(same, kinds, strict=True))
             ),
             write.within,
         )
         .values(
             {
-                name: sa.bindparam(f"c{len(same) + i}", type_=kind)
+                name: sa.bindparam(parameter(len(same) + i), type_=kind)
                 for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
             }
         )
     )
     changed = 0
     for row in write.rows:
-        changed += (await connection.execute(statement, {f"c{i}": v for i, v in enumerate(row)})).rowcount
+        changed += (
+            await connection.execute(statement, {parameter(i): v for i, v in enumerate(row)})
+        ).rowcount
     return changed
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts
+from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
 from datamigrate.database.faults import Fault
 
 WRITES = "datamigrate_writes"
@@ -62,6 +62,15 @@ class SQLite:
         """A lock held by somebody else passes; anything else stays."""
         return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error) else Fault.LASTING
 
+    def is_refusal(self, error: BaseException) -> bool:
+        """A file or directory that cannot be written."""
+        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) or 0
+        return code & _PRIMARY_CODE in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+
+    async def written(self, connection: AsyncConnection) -> int | None:
+        """SQLite keeps none."""
+        return None
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """A count: SQLite keeps no statistics on how many rows a predicate selects."""
         count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
@@ -75,7 +84,7 @@ class SQLite:
             sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(:name)"),
             {"name": table.name},
         )
-        pattern = rf'[(,\s]["`\[]?{re.escape(column)}["`\]]?\s[^,]*?\bCOLLATE\s+["`\[]?(\w+)'
+        pattern = rf'[(,\s]["`\[]?{re.escape(column)}["`\]]?\s(?:[^,(]|\([^)]*\))*?\bCOLLATE\s+["`\[]?(\w+)'
         found = re.search(pattern, declared or "", re.IGNORECASE)
         return found[1] if found and found[1].upper() != "BINARY" else None
 
@@ -85,28 +94,28 @@ class SQLite:
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""
-        names = [f"c{i}" for i in range(len(write.rows[0]))]
+        names = [parameter(i) for i in range(len(write.rows[0]))]
         rows = [dict(zip(names, row, strict=True)) for row in write.rows]
         result = await connection.execute(update_by_key(write), rows)
         return int(result.rowcount)
 
 
 def update_by_key(write: RowsToWrite) -> sa.Update:
-    """`UPDATE … WHERE key = ? AND` what was read is still there, with parameters c0, c1, …"""
+    """`UPDATE … WHERE key = ? AND` what was read is still there, with one parameter for each value of a row"""
     key, version = len(write.key), len(write.version)
     return (
         sa.update(write.table)
         .where(
-            *(k == sa.bindparam(f"c{i}", type_=sa.types.NullType()) for i, k in enumerate(write.key)),
+            *(k == sa.bindparam(parameter(i), type_=sa.types.NullType()) for i, k in enumerate(write.key)),
             *(
-                v.is_not_distinct_from(sa.bindparam(f"c{key + i}", type_=sa.types.NullType()))
+                v.is_not_distinct_from(sa.bindparam(parameter(key + i), type_=sa.types.NullType()))
                 for i, v in enumerate(write.version)
             ),
             write.within,
         )
         .values(
             {
-                name: sa.bindparam(f"c{key + version + i}", type_=kind)
+                name: sa.bindparam(parameter(key + version + i), type_=kind)
                 for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
             }
         )

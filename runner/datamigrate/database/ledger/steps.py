@@ -63,14 +63,16 @@ def begin_again(
 ) -> None:
     """Walk it again from the first row; without `keep_counts` as if it had never run. Whoever holds the
     claim then is fenced out."""
+    _rewind(connection, tables, migration.name, keep_counts)
+    adopt(connection, tables, migration)
+
+
+def _rewind(connection: Connection, tables: Tables, name: str, keep_counts: bool) -> None:
     afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0, "left_alone": 0}
     if not keep_counts:
         afresh |= {"rows": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
         afresh |= {"owner": None, "heartbeat": None, "generation": tables.range.c.generation + 1}
-    connection.execute(
-        sa.update(tables.range).where(tables.range.c.migration == migration.name).values(afresh)
-    )
-    adopt(connection, tables, migration)
+    connection.execute(sa.update(tables.range).where(tables.range.c.migration == name).values(afresh))
 
 
 def adopt(connection: Connection, tables: Tables, migration: Migration) -> None:
@@ -86,14 +88,12 @@ def adopt(connection: Connection, tables: Tables, migration: Migration) -> None:
     )
 
 
-def unsettle(connection: Connection, tables: Tables, owner: Owner, migration: Migration, reason: str) -> None:
+def unsettle(connection: Connection, tables: Tables, owner: Owner, name: str, reason: str) -> None:
     """The revision it requires is being taken away: what it did is gone, so it is pending again."""
-    state = connection.scalar(
-        sa.select(tables.migration.c.state).where(tables.migration.c.name == migration.name)
-    )
+    state = connection.scalar(sa.select(tables.migration.c.state).where(tables.migration.c.name == name))
     if state is not None and state != State.PENDING:
-        move(connection, tables, owner, migration.name, State(state), Cause.DOWNGRADE, reason)
-        begin_again(connection, tables, migration, keep_counts=False)
+        move(connection, tables, owner, name, State(state), Cause.DOWNGRADE, reason)
+        _rewind(connection, tables, name, keep_counts=False)
 
 
 def _insert_or_leave(connection: Connection, table: sa.Table, values: dict[str, Any]) -> sa.Insert:

@@ -62,7 +62,10 @@ def find_history(start: Path, options: AlembicOptions) -> History:
     )
     try:
         with contextlib.chdir(root), undisturbed():
-            return History(config, ScriptDirectory.from_config(config), root)
+            history = History(config, ScriptDirectory.from_config(config), root)
+            # loads the revisions, so that a broken one is told here
+            _ = history.heads
+            return history
     except (CommandError, RevisionError) as error:
         raise ConfigurationError(
             f"Alembic cannot read its configuration ({ini or toml}): {error}."

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 @cli.command()
 @click.argument("names", nargs=-1)
 @click.option("--tag", "tags", multiple=True, help="Only migrations with this tag, and what they depend on.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and to how many rows. Writes nothing.")
+@click.option("--dry-run", is_flag=True, help="Try it on samples, in transactions that are rolled back.")
+@click.option(
+    "--sample", type=click.IntRange(1), default=200, show_default=True, help="Dry run: rows per sample."
+)
+@click.option(
+    "--rows", type=click.IntRange(0), default=5, show_default=True, help="Dry run: rows shown per sample."
+)
 @click.option(
     "--max-time",
     callback=duration,

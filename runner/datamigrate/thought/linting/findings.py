@@ -1,5 +1,6 @@
 """What the linter says of a revision, and what would replace the data work it found."""
 
+import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ Severity = Literal["error", "warning"]
 
 DATA = "data-in-schema-revision"
 UNREADABLE = "unreadable-revision"
+
+_VERB = re.compile(r"^[A-Z]+(?: INTO| FROM)?\b")
 
 
 @dataclass(frozen=True)
@@ -91,5 +94,4 @@ def summary(findings: Iterable[Finding]) -> Summary | None:
 
 
 def _lower_verb(action: str) -> str:
-    verb, space, rest = action.partition(" ")
-    return verb.lower() + space + rest
+    return _VERB.sub(lambda verb: verb.group().lower(), action)

@@ -64,7 +64,8 @@ def together(parts: Sequence[Values]) -> Values:
     """One collection of the members of all `parts`, if they are collections."""
     collections = [value for part in parts for value in part if isinstance(value, Items)]
     if not collections:
-        return ()
+        kinds = ("rows", "result")
+        return tuple(v for part in parts for v in part if isinstance(v, Thing) and v.kind in kinds)
     sizes = [size(part) for part in parts]
     total = None if None in sizes else sum(s for s in sizes if s is not None)
     return (Items(tuple(member for c in collections for member in c.members)[:_MOST_MEMBERS], total),)

@@ -1,0 +1,162 @@
+"""A dry run does the work on samples, shows the rows, and keeps nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from databases import ScratchDatabase
+from projects import FULL_NAME, NICK, Project, add_people
+
+DELETE = 'migrate = delete_rows(people, pending=people.c.id > 3, mask=["first"])\n'
+BATCH = """
+@each_batch(people, pending=people.c.nick.is_(None))
+async def migrate(batch):
+    await batch.execute(sa.update(people).where(batch.rows).values(nick="x"))
+"""
+FREE = """
+async def migrate(session):
+    await session.execute(sa.text("UPDATE people SET nick = 'x' WHERE nick IS NULL"))
+
+async def remaining(session):
+    return await session.scalar(sa.text("SELECT count(*) FROM people WHERE nick IS NULL"))
+"""
+RESTLESS = """
+migrate = update_rows(
+    people,
+    pending=people.c.id > 0,
+    values={people.c.nick: sa.func.coalesce(people.c.nick, "") + "!"},
+)
+"""
+FORMS = {"update": FULL_NAME, "compute": NICK, "delete": DELETE, "batch": BATCH, "free": FREE}
+
+
+def tried(project: Project, *arguments: str, exits: int = 0) -> dict[str, Any]:
+    """Dry-run the only script, and return what was seen."""
+    [rehearsal] = project.json("run", "--dry-run", *arguments, exits=exits)["rehearsals"]
+    return dict(rehearsal)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_tried_and_leaves_everything_as_it_was(
+    project: Project, database: ScratchDatabase, form: str
+) -> None:
+    add_people(database, 30)
+    project.write_script("one", FORMS[form])
+    before = database.dump()
+    rehearsal = tried(project)
+    assert database.dump() == before
+    assert sum(sample["rows"] for sample in rehearsal["samples"]) == rehearsal["pending"]["rows"] > 0
+    assert rehearsal["idempotent"] is True
+    assert rehearsal["error"] is None
+
+
+def test_rows_are_shown_before_and_after_in_the_columns_that_change(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 3)
+    project.write_script("full_name")
+    [sample] = tried(project, "--rows", "1")["samples"]
+    [change] = sample["changes"]
+    assert list(change["before"]) == list(change["after"]) == ["full_name"]
+    assert change["before"]["full_name"] is None
+    named = database.scalar("SELECT first || ' ' || last FROM people WHERE id = 1")
+    assert change["after"]["full_name"] == named
+    assert named in project.datamigrate("run", "--dry-run").out
+
+
+def test_samples_come_from_the_beginning_the_middle_and_the_end(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 100)
+    project.write_script("full_name")
+    samples = tried(project, "--sample", "10", "--rows", "1")["samples"]
+    assert [(s["where"], s["rows"], s["changes"][0]["key"]) for s in samples] == [
+        ("beginning", 10, "1"),
+        ("middle", 10, "51"),
+        ("end", 10, "91"),
+    ]
+
+
+def test_a_script_that_changes_rows_again_is_told_with_its_columns(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 4)
+    project.write_script("restless", RESTLESS)
+    rehearsal = tried(project, exits=1)
+    assert rehearsal["idempotent"] is False
+    [sample] = rehearsal["samples"]
+    assert (sample["changed_by_second_pass"], sample["columns_that_differ"]) == (4, ["nick"])
+    told = project.datamigrate("run", "--dry-run", exits=1)
+    assert "NOT idempotent: a second pass over 4 rows changed 4 of them again; nick differ" in told.out
+
+
+def test_a_row_that_would_fail_is_shown_with_its_error(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("one", NICK.replace("return", "assert row.first != 'first 3'\n    return"))
+    database.execute("UPDATE people SET first = 'first 3' WHERE id = 3")
+    rehearsal = tried(project, exits=1)
+    assert "Row 3: migrate() raised AssertionError" in rehearsal["error"]["message"]
+
+
+def test_masked_columns_are_never_shown(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("one", DELETE)
+    secret = str(database.scalar("SELECT first FROM people WHERE id = 4"))
+    told = project.datamigrate("run", "--dry-run")
+    assert secret not in told.out + told.err
+    assert "first=(masked)" in told.out
+    assert {c["before"]["first"] for s in tried(project)["samples"] for c in s["changes"]} == {"(masked)"}
+
+
+@pytest.mark.parametrize(("form", "column"), [(FULL_NAME, "full_name"), (NICK, "nick")])
+def test_a_role_that_may_only_read_is_shown_the_values_that_would_be_written(
+    postgres_project: Project, postgres_database: ScratchDatabase, form: str, column: str
+) -> None:
+    add_people(postgres_database, 3)
+    postgres_project.write_script("one", form)
+    looking = postgres_project.having({"DATABASE_URL": reader_of(postgres_database)})
+    try:
+        rehearsal = tried(looking)
+    finally:
+        postgres_database.script("DROP OWNED BY dry_reader; DROP ROLE dry_reader")
+    assert rehearsal["only_read"] is True
+    assert rehearsal["idempotent"] is None
+    [sample] = rehearsal["samples"]
+    assert [change["before"] for change in sample["changes"]] == [{column: None}] * 3
+    assert all(change["after"][column] for change in sample["changes"])
+
+
+def test_one_that_waits_for_another_is_named_with_the_reason(sqlite_project: Project) -> None:
+    sqlite_project.write_script("first", FULL_NAME)
+    sqlite_project.write_script("second", NICK, depends_on=("first",))
+    told = sqlite_project.datamigrate("run", "--dry-run")
+    assert "second: not tried, because it waits for first." in told.err
+
+
+def test_what_a_rollback_does_not_undo_is_said(sqlite_project: Project) -> None:
+    sqlite_project.write_script("full_name")
+    told = sqlite_project.datamigrate("run", "--dry-run").err
+    assert "numbers taken from sequences, notifications, calls to other services" in told
+    assert "Samples are evidence, not proof." in told
+
+
+def test_a_table_that_somebody_has_locked_is_waited_for_shortly(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 3)
+    postgres_project.write_script("full_name")
+    with postgres_database.engine.begin() as other:
+        other.exec_driver_sql("SELECT * FROM people FOR UPDATE")
+        rehearsal = tried(postgres_project, exits=1)
+    assert "lock timeout" in rehearsal["error"]["message"]
+
+
+def reader_of(database: ScratchDatabase) -> str:
+    """Make a role that may only read, and return its URL."""
+    database.script(
+        "CREATE ROLE dry_reader LOGIN; GRANT USAGE ON SCHEMA public TO dry_reader;"
+        "GRANT SELECT ON ALL TABLES IN SCHEMA public TO dry_reader"
+    )
+    return database.engine.url.set(username="dry_reader").render_as_string(hide_password=False)
