@@ -71,7 +71,7 @@ def write_env(
     (project.root / "alembic" / "env.py").write_text(text)
 
 
-def hooked(root: Path, database: ScratchDatabase) -> Project:
+def hooked(root: Path, database: ScratchDatabase | None = None) -> Project:
     """Make a project as `project_in` does, its env.py with the hooks."""
     project = project_in(root, database)
     write_env(project)

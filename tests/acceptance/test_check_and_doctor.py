@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def project(tmp_path: Path, database: ScratchDatabase) -> Project:
 @pytest.fixture
 def unplaced(tmp_path: Path) -> Project:
     """The same with no database anywhere, and none named."""
-    project = hooked(tmp_path / "project", None)
+    project = hooked(tmp_path / "project")
     project.write_script("full_name")
     write_gate(project)
     return project
@@ -227,11 +228,6 @@ def test_broken_scripts_and_missing_ones_are_diagnoses(project: Project) -> None
     told = [d["said"] for d in project.json("doctor", exits=1)["diagnoses"] if d["verdict"] == "wrong"]
     assert any(str(broken) in said and "division by zero" in said for said in told)
     assert any("ffffffff" in said for said in told)
-    for file in project.scripts.glob("*.py"):
-        file.unlink()
-    project.scripts.joinpath("__pycache__").exists()
-    import shutil
-
     shutil.rmtree(project.scripts)
     found = diagnoses(project, exits=1)
     assert "`datamigrate init` makes one" in found["scripts"]["said"]
@@ -299,3 +295,12 @@ def test_a_role_that_may_not_keep_a_ledger_is_told_what_to_grant(
         assert f"GRANT CREATE, USAGE ON SCHEMA public TO {role}" in found["privileges"]["said"]
     finally:
         postgres_database.script(f"DROP ROLE {role};")
+
+
+def test_a_schema_for_the_ledger_that_does_not_exist_yet_is_no_surprise(
+    tmp_path: Path, postgres_database: ScratchDatabase
+) -> None:
+    project = hooked(tmp_path / "project", postgres_database)
+    with (project.root / "pyproject.toml").open("a") as pyproject:
+        pyproject.write('schema = "ops"\n')
+    assert diagnoses(project)["privileges"]["said"] == "may keep the ledger in schema ops"

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from databases import ROOT, ScratchDatabase, upgrade
 from documents import Reader, blocks_of
@@ -49,6 +50,21 @@ def test_following_the_readme_leads_to_a_verified_migration(
     blocks = [b for b in blocks_of(ROOT / "README.md") if b.text != "make demo\n"]
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks)
     assert database.scalar("SELECT count(*) FROM users WHERE full_name = 'Ada Byron ' || id") == 1000
+
+
+def test_following_the_walk_from_expand_to_contract_leads_to_the_new_form_alone(
+    tmp_path: Path, database: ScratchDatabase
+) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(
+        blocks_of(ROOT / "docs" / "expand-migrate-contract.md")
+    )
+    columns = {column["name"] for column in sa.inspect(database.engine).get_columns("users")}
+    assert "full_name" in columns
+    assert not columns & {"first_name", "last_name"}
+    assert database.scalar("SELECT count(*) FROM users WHERE full_name IS NULL") == 0
 
 
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from databases import ScratchDatabase
-from projects import FULL_NAME, NICK, Project, add_people
+from projects import FULL_NAME, NICK, Project, add_people, count_writes
 
 DELETE = 'migrate = delete_rows(people, pending=people.c.id > 3, mask=["first"])\n'
 BATCH = """
@@ -28,6 +28,12 @@ migrate = update_rows(
     pending=people.c.id > 0,
     values={people.c.nick: sa.func.coalesce(people.c.nick, "") + "!"},
 )
+"""
+LOOKED_UP = """
+nicknames = sa.table("nicknames", sa.column("person", sa.Integer), sa.column("nick", sa.Text))
+nick = sa.select(nicknames.c.nick).where(nicknames.c.person == people.c.id).scalar_subquery()
+
+migrate = update_rows(people, pending=people.c.nick.is_(None), values={people.c.nick: nick})
 """
 FORMS = {"update": FULL_NAME, "compute": NICK, "delete": DELETE, "batch": BATCH, "free": FREE}
 
@@ -160,3 +166,30 @@ def reader_of(database: ScratchDatabase) -> str:
         "GRANT SELECT ON ALL TABLES IN SCHEMA public TO dry_reader"
     )
     return database.engine.url.set(username="dry_reader").render_as_string(hide_password=False)
+
+
+def test_a_missing_index_behind_a_subquery_is_refused_and_named(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 1000)
+    postgres_database.script(
+        "CREATE TABLE nicknames (person integer, nick text);"
+        "INSERT INTO nicknames SELECT i, 'n' || i FROM generate_series(1, 1000) i; ANALYZE nicknames, people"
+    )
+    postgres_project.write_script("nick", LOOKED_UP)
+    [slow] = tried(postgres_project, exits=1)["slow"]
+    assert slow["sql"] == "CREATE INDEX CONCURRENTLY ix_nicknames_person ON nicknames (person)"
+    told = postgres_project.datamigrate("run", "--dry-run", "--allow-slow").out
+    assert "SLOW: it reads all of nicknames (about 1,000 rows) for every row of a batch." in told
+    postgres_database.execute(slow["sql"].replace("CONCURRENTLY ", ""))
+    assert tried(postgres_project)["slow"] == []
+
+
+def test_what_stands_around_the_table_is_told(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 3)
+    count_writes(database)
+    database.execute("CREATE INDEX ix_people_full_name ON people (full_name)")
+    project.write_script("full_name")
+    notes = " ".join(tried(project)["notes"])
+    assert "Index ix_people_full_name contains full_name, which is written" in notes
+    assert "Triggers on people may fire for every row: count_writes." in notes

@@ -156,7 +156,7 @@ ENDINGS: dict[str, tuple[Work, str]] = {
     "commit of the session": (commit_session, "commits on its own"),
     "commit of the connection": (commit_connection, "commits on its own"),
     "rollback of the session": (roll_session_back, "rolls the runner's transaction back"),
-    "rollback, and work after it": (roll_session_back_and_go_on, "rolls the runner's transaction back"),
+    "rollback, and work after it": (roll_session_back_and_go_on, "the runner's transaction"),
     "rollback of the connection": (roll_connection_back, "rolls the runner's transaction back"),
 }
 

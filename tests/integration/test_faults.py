@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -355,3 +357,32 @@ async def test_an_update_that_leaves_its_rows_pending_fails_in_the_first_batch(b
     assert "1 of 4 rows are still pending" in ran.result.error.message
     assert "(keys 3)" in ran.result.error.message
     assert bench.written() == []
+
+
+async def test_a_cancelled_run_rolls_its_batch_back_and_gives_its_claim_back(bench: Bench) -> None:
+    fill(bench)
+    endless = (
+        "SELECT pg_sleep(3600)"
+        if bench.database.dialect == "postgresql"
+        else "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    )
+    with anyio.CancelScope() as scope:
+
+        async def cancelled_in_the_second(batch: Batch) -> None:
+            await batch.execute(DOUBLED.where(batch.rows))
+            if batch.number == 2:
+                asyncio.get_running_loop().call_later(0.1, scope.cancel)
+                await batch.execute(sa.text(endless))
+
+        await bench.run(bench.form(each_batch(cancelled_in_the_second)))
+    assert scope.cancelled_caught
+    standing = bench.standing()
+    assert (standing.state, standing.rows, standing.owner) == ("stopped", BATCH, None)
+    assert bench.written() == list(range(BATCH))
+
+    async def double(batch: Batch) -> None:
+        await batch.execute(DOUBLED.where(batch.rows))
+
+    again = await bench.run(bench.form(each_batch(double)))
+    assert again.outcome == "done", again.result
+    bench.assert_done(ROWS)

@@ -160,7 +160,7 @@ def test_on_sqlite_a_row_is_written_if_what_was_read_is_still_there() -> None:
 def test_on_sqlite_the_parameters_are_numbered_key_then_version_then_values() -> None:
     compiled = update_by_key(to_write(SQLITE_VERSION)).compile(dialect=DIALECTS["sqlite"])
     assert compiled.positiontup is not None
-    assert compiled.positiontup[:3] == ["c2", "c0", "c1"]
+    assert compiled.positiontup[:3] == ["datamigrate_2", "datamigrate_0", "datamigrate_1"]
 
 
 def test_on_sqlite_a_composite_key_is_compared_column_by_column() -> None:

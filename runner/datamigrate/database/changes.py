@@ -45,6 +45,15 @@ def read(
     )
 
 
+def statement_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Update | sa.Delete | sa.Select[Any]:
+    """What a batch of this form makes the database do, as far as it is known beforehand."""
+    if isinstance(form, UpdateRows):
+        return update(form, keyset, bounds)
+    if isinstance(form, DeleteRows):
+        return delete(form, keyset, bounds)
+    return count(form, keyset, bounds)
+
+
 def images(keyset: Keyset, columns: Sequence[str], keys: Sequence[Key]) -> sa.Select[Any]:
     """These rows as they are now, in key order: the key, then the columns, as the driver gives them."""
     shown = (sa.type_coerce(column_of(keyset.table, c), sa.types.NullType()) for c in columns)

@@ -1,13 +1,17 @@
 """A database to look at and to write to, one transaction at a time."""
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import anyio
+from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address, no_sqlite_file
 from datamigrate.database.dialects import Dialect, dialect_for
@@ -55,10 +59,8 @@ class Database:
                 yield connection
                 with anyio.CancelScope(shield=True):
                     await connection.commit()
-            except BaseException as error:
+            except BaseException:
                 with anyio.CancelScope(shield=True):
-                    if isinstance(error, anyio.get_cancelled_exc_class()):
-                        await self.dialect.interrupt(connection)
                     await connection.rollback()
                 raise
 
@@ -71,10 +73,6 @@ class Database:
                 await connection.begin()
                 await self.dialect.begin_batch(connection, timeouts, durable=False)
                 yield connection
-            except anyio.get_cancelled_exc_class():
-                with anyio.CancelScope(shield=True):
-                    await self.dialect.interrupt(connection)
-                raise
             finally:
                 with anyio.CancelScope(shield=True):
                     await connection.rollback()
@@ -105,6 +103,7 @@ def open_database(address: Address, read_only: bool) -> Database:
     dialect = dialect_for(address.backend)
     engine = dialect.engine(address, read_only)
     watch(engine.sync_engine)
+    event.listen(engine.sync_engine, "invalidate", partial(_stop_statement, dialect))
     return Database(address, dialect, engine)
 
 
@@ -126,3 +125,15 @@ def _unavailable(address: Address, error: Exception) -> DatabaseUnavailable:
         f"{address} (from {address.source}) does not let us in: {said}.",
         "Start the database or mend the URL; `-v` shows the whole error.",
     )
+
+
+def _stop_statement(dialect: Dialect, connection: Any, _record: Any, error: BaseException | None) -> None:
+    # SQLAlchemy gives a connection up when its statement is cancelled; without this the statement would
+    # go on in the server or in the driver's thread, and keep its locks
+    if isinstance(error, anyio.get_cancelled_exc_class()):
+        await_only(_uncancelled(dialect.interrupt(connection.driver_connection)))
+
+
+async def _uncancelled(work: Awaitable[None]) -> None:
+    with anyio.CancelScope(shield=True), suppress(Exception):
+        await work

@@ -10,16 +10,18 @@ import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.changes import images
+from datamigrate.database.changes import images, statement_of
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.keyset import last_pending, nth_key, pending_keys
+from datamigrate.database.surroundings import around
 from datamigrate.doing.choosing import choose, first_key
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.work import Change, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.pacing import Pace
+from datamigrate.thought.plans import Slow
 from datamigrate.words.claim import Claim, Owner
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.migration import Bounds, Key
@@ -64,7 +66,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What trying one migration has shown; `error` is what would stop it."""
+    """What trying one migration has shown; `error` is what would stop it, `notes` what stands around its
+    table, `slow` what its statements would read from end to end."""
 
     name: str
     estimate: Estimate | None
@@ -72,6 +75,8 @@ class Rehearsal:
     error: DatamigrateError | None = None
     cut_off: bool = False
     only_read: bool = False
+    notes: tuple[str, ...] = ()
+    slow: tuple[Slow, ...] = ()
 
     @property
     def rate(self) -> float | None:
@@ -94,7 +99,7 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
     refused = False
     with anyio.move_on_after(limits.time) as clock:
         try:
-            await attempt.estimate_rows()
+            await attempt.look_around()
             await attempt.try_places()
         except Exception as raised:
             refused = database.dialect.is_refusal(cause_of(raised))
@@ -109,6 +114,8 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         error,
         cut_off=clock.cancelled_caught,
         only_read=refused,
+        notes=attempt.notes,
+        slow=attempt.slow,
     )
 
 
@@ -122,10 +129,20 @@ class _Attempt:
     limits: RehearsalLimits
     estimate: Estimate | None = None
     samples: list[Sample] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
+    slow: tuple[Slow, ...] = ()
 
-    async def estimate_rows(self) -> None:
+    async def look_around(self) -> None:
         async with self.database.looking() as connection:
             self.estimate = await self.work.estimate(connection)
+            claim = await self._claim(connection, "beginning")
+            if claim is not None and isinstance(self.work, RowsWork):
+                form, keyset = self.work.form, self.work.keyset
+                self.notes = await connection.run_sync(around, form)
+                reach = Bounds(claim.cursor, claim.upper or ())
+                chosen = await choose(connection, keyset, form.pending, reach, self._pace)
+                statement = statement_of(form, keyset, chosen.bounds)
+                self.slow = await self.database.dialect.slow_parts(connection, statement)
 
     async def try_places(self) -> None:
         for place in self._places():

@@ -123,7 +123,12 @@ def _gates(history: History, situation: Situation) -> list[Finding]:
 
 def _drifted(situation: Situation) -> list[Finding]:
     return [
-        _finding("drifted", f"{step.migration.name}: {step.reason}", _shown(step.migration.file))
+        _finding(
+            "drifted",
+            f"{step.migration.name}: {step.reason}. `datamigrate stamp {step.migration.name}` accepts the new "
+            f"text, `datamigrate reset {step.migration.name}` has it run again.",
+            _shown(step.migration.file),
+        )
         for step in situation.plan.having(Action.DRIFTED)
     ]
 

@@ -15,6 +15,7 @@ from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.database.schema.revisions import read_heads, schema_at
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.faces.situation import unplaced
 from datamigrate.words.errors import DatamigrateError
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -65,13 +66,13 @@ def _project(project: Project) -> Iterator[Diagnosis]:
     else:
         yield Diagnosis("configuration", "ok", str(project.configuration.root / "pyproject.toml"))
     try:
-        library = project.library()
+        situation = unplaced(project)
     except DatamigrateError as error:
         yield Diagnosis("scripts", "wrong", f"{error.message} {error.hint}")
         return
-    yield Diagnosis("scripts", "ok", f"{len(library.scripts)} in {project.scripts}")
-    for problem in library.problems:
-        yield Diagnosis("scripts", "wrong", problem.message)
+    yield Diagnosis("scripts", "ok", f"{len(situation.library.scripts)} in {project.scripts}")
+    for problem in situation.problems:
+        yield Diagnosis("scripts", "wrong", f"{problem.message} {problem.hint}".strip())
 
 
 def _whereabouts(whereabouts: Whereabouts) -> Iterator[Diagnosis]:
@@ -116,13 +117,17 @@ def _privileges(connection: Connection, tables: Tables) -> list[Diagnosis]:
     if connection.dialect.name != "postgresql":
         return []
     schema = tables.metadata.schema or connection.scalar(sa.select(sa.func.current_schema()))
-    may_create = connection.scalar(sa.select(sa.func.has_schema_privilege(schema, "CREATE")))
-    if may_create or sa.inspect(connection).has_table(tables.ledger.name, schema=tables.ledger.schema):
+    inspector, allowed = sa.inspect(connection), sa.func.has_schema_privilege(schema, "CREATE")
+    what = f"CREATE, USAGE ON SCHEMA {schema}"
+    if schema is None or not inspector.has_schema(schema):
+        database = connection.scalar(sa.select(sa.func.current_database()))
+        allowed = sa.func.has_database_privilege(database, "CREATE")
+        what = f"CREATE ON DATABASE {database}"
+    elif inspector.has_table(tables.ledger.name, schema=tables.ledger.schema):
+        allowed = sa.func.has_schema_privilege(schema, "USAGE")
+    if connection.scalar(sa.select(allowed)):
         return [Diagnosis("privileges", "ok", f"may keep the ledger in schema {schema}")]
+    role = connection.scalar(sa.select(sa.func.current_user()))
     return [
-        Diagnosis(
-            "privileges",
-            "wrong",
-            f"may not create the ledger; as the owner: GRANT CREATE, USAGE ON SCHEMA {schema} TO CURRENT_ROLE_NAME",
-        )
+        Diagnosis("privileges", "wrong", f"may not create the ledger; as the owner: GRANT {what} TO {role}")
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from datamigrate.doing.rehearsal import Rehearsal, RowChange, Sample
+from datamigrate.thought.plans import Slow
 from datamigrate.words.duration import human_duration
 
 LONGEST = 40
@@ -40,6 +41,7 @@ def findings(rehearsal: Rehearsal) -> list[str]:
         )
     if rehearsal.cut_off:
         said.append("Cut off by the time limit; what is shown was tried before.")
+    said += [*rehearsal.notes, *(line for slow in rehearsal.slow for line in _slow(slow))]
     said += _cost(rehearsal)
     tried = sum(sample.rows for sample in rehearsal.samples)
     if tried and not rehearsal.only_read:
@@ -57,6 +59,11 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
         "idempotent": None if rehearsal.only_read or not rehearsal.samples else rehearsal.is_steady,
         "rows_per_second": rehearsal.rate,
         "only_read": rehearsal.only_read,
+        "notes": list(rehearsal.notes),
+        "slow": [
+            {"table": s.table, "rows": s.rows, "per_row": s.per_row, "sql": s.sql if s.columns else None}
+            for s in rehearsal.slow
+        ],
         "cut_off": rehearsal.cut_off,
         "error": None if rehearsal.error is None else rehearsal.error.facts(),
     }
@@ -80,6 +87,13 @@ def _shown(name: str, value: Any, mask: frozenset[str]) -> str:
         return HIDDEN
     text = "NULL" if value is None else str(value)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _slow(slow: Slow) -> list[str]:
+    said = [f"SLOW: it {slow}."]
+    if slow.columns:
+        said += ["An index would help:", f"  {slow.sql};", f"  {slow.revision}"]
+    return said
 
 
 def _cost(rehearsal: Rehearsal) -> list[str]:

@@ -94,7 +94,7 @@ async def preview(
     if rehearsals:
         output.say(NOT_UNDONE)
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
-    failed = any(rehearsal.error or not rehearsal.is_steady for rehearsal in rehearsals)
+    failed = any(r.error or not r.is_steady or (r.slow and not options["allow_slow"]) for r in rehearsals)
     return output.problems(situation.problems) or (Exit.FAILED if failed else Exit.OK)
 
 

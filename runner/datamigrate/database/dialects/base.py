@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from datamigrate.database.address import Address
 from datamigrate.database.faults import Fault
+from datamigrate.thought.plans import Slow
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Dialect(Protocol):
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
         """Set this transaction's timeouts; without `durable` its commit need not wait for the disk."""
 
-    async def interrupt(self, connection: AsyncConnection) -> None:
-        """Stop the statement that is running on this connection, from another task."""
+    async def interrupt(self, driver: Any) -> None:
+        """Stop the statement that a cancelled task has left running on this connection of the driver."""
 
     def fault(self, error: BaseException) -> Fault:
         """What this error means for the batch that met it."""
@@ -52,6 +53,9 @@ class Dialect(Protocol):
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """How many rows a query would give, without a long count."""
+
+    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
+        """What the planner would read from end to end for this statement; nothing where it does not tell."""
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

@@ -9,15 +9,16 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
 from datamigrate.database.faults import Fault
+from datamigrate.thought.plans import Slow, slow_parts
 
 CONNECT_TIMEOUT = 10.0
 COUNT_TIMEOUT = 2.0
+CANCEL_TIMEOUT = 2.0
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
@@ -56,8 +57,9 @@ class PostgreSQL:
         """One statement sets them all, until the transaction's end only."""
         await connection.execute(batch_settings(timeouts, durable))
 
-    async def interrupt(self, connection: AsyncConnection) -> None:
-        """Nothing to do: a cancelled await makes asyncpg cancel the statement on the server."""
+    async def interrupt(self, driver: Any) -> None:
+        """Closing in good order, asyncpg first has the server cancel the statement."""
+        await driver.close(timeout=CANCEL_TIMEOUT)
 
     def fault(self, error: BaseException) -> Fault:
         """Told by SQLSTATE, and by the driver's own word that the connection is gone."""
@@ -93,6 +95,14 @@ class PostgreSQL:
                 raise
         return Estimate(await self._planned_rows(connection, query), "the planner's estimate")
 
+    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
+        """Told by EXPLAIN, with the row counts that the planner goes by."""
+        plan = await self._plan(connection, statement)
+        sizes = await connection.execute(
+            sa.text("SELECT relname, greatest(reltuples, 0) FROM pg_class WHERE relkind IN ('r', 'p', 'm')")
+        )
+        return slow_parts(plan, {name: int(rows) for name, rows in sizes})
+
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:
@@ -119,23 +129,26 @@ class PostgreSQL:
         return int(result.rowcount)
 
     async def _planned_rows(self, connection: AsyncConnection, query: sa.Select[Any]) -> int:
-        plan = await connection.scalar(_Explain(query))
-        parsed = json.loads(plan) if isinstance(plan, str) else plan
-        return int(parsed[0]["Plan"]["Plan Rows"])
+        return int((await self._plan(connection, query))["Plan Rows"])
+
+    async def _plan(self, connection: AsyncConnection, statement: Any) -> dict[str, Any]:
+        # EXPLAIN takes no parameters, so that every value has to be written out, as what it is in Python
+        written_out = cloned_traverse(statement, {}, {"bindparam": _give_type})
+        compiled = written_out.compile(
+            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
+            compile_kwargs={"literal_binds": True},
+        )
+        answer = await connection.scalar(
+            sa.text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", "\\:"))
+        )
+        parsed = json.loads(answer) if isinstance(answer, str) else answer
+        plan: dict[str, Any] = parsed[0]["Plan"]
+        return plan
 
 
-class _Explain(sa.Executable, sa.ClauseElement):
-    """The planner's word on a query, which keeps its parameters: not every value can be written as text."""
-
-    inherit_cache = False
-
-    def __init__(self, query: sa.Select[Any]) -> None:
-        self.query = query
-
-
-@compiles(_Explain)
-def _explain(element: _Explain, compiler: SQLCompiler, **options: Any) -> str:
-    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.query, **options)}"
+def _give_type(parameter: Any) -> None:
+    if isinstance(parameter.type, sa.types.NullType):
+        parameter.type = sa.literal(parameter.value).type
 
 
 def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:

@@ -18,6 +18,7 @@ from sqlalchemy.util import await_only
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
 from datamigrate.database.faults import Fault
+from datamigrate.thought.plans import Slow
 
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
@@ -51,12 +52,9 @@ class SQLite:
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
         """Nothing more to set: the only lock there is was taken when the transaction began."""
 
-    async def interrupt(self, connection: AsyncConnection) -> None:
+    async def interrupt(self, driver: Any) -> None:
         """Abort the statement that runs in aiosqlite's thread."""
-        raw = await connection.get_raw_connection()
-        driver = raw.driver_connection
-        if driver is not None:
-            await driver.interrupt()
+        await driver.interrupt()
 
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
@@ -75,6 +73,10 @@ class SQLite:
         """A count: SQLite keeps no statistics on how many rows a predicate selects."""
         count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
         return Estimate(int(count or 0), "counted")
+
+    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
+        """Its query plans carry no row counts to judge by."""
+        return ()
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
@@ -101,7 +103,7 @@ class SQLite:
 
 
 def update_by_key(write: RowsToWrite) -> sa.Update:
-    """`UPDATE … WHERE key = ? AND` what was read is still there, with one parameter for each value of a row"""
+    """`UPDATE … WHERE key = ? AND` what was read is still there, one parameter for each value of a row."""
     key, version = len(write.key), len(write.version)
     return (
         sa.update(write.table)

@@ -35,7 +35,8 @@ def check(output: Output, get: Get, offline: bool, revisions: Path | None, form:
     output.as_asked(form == "json").data(
         {"findings": [f.facts() for f in checked.findings]}, "\n".join(lines) or None
     )
-    output.say(f"{len(checked.findings)} findings." if checked.findings else "Nothing found.")
+    count = len(checked.findings)
+    output.say(f"{count} finding{'' if count == 1 else 's'}." if count else "Nothing found.")
     return Exit.PENDING if checked.has_errors else Exit.OK
 
 

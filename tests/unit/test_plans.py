@@ -1,0 +1,51 @@
+"""Slow parts of a query plan are found, and the index that would help is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datamigrate.thought.plans import Slow, slow_parts
+
+
+def scan(table: str, condition: str = "", **more: Any) -> dict[str, Any]:
+    return {"Node Type": "Seq Scan", "Relation Name": table, "Alias": table, "Filter": condition} | more
+
+
+def update(*children: dict[str, Any]) -> dict[str, Any]:
+    walk = {"Node Type": "Index Scan", "Relation Name": "orders", "Plans": list(children)}
+    return {"Node Type": "ModifyTable", "Relation Name": "orders", "Plans": [walk]}
+
+
+def test_an_index_walk_is_not_slow() -> None:
+    assert slow_parts(update(), {"orders": 1_000_000}) == ()
+
+
+def test_a_large_table_read_for_every_batch_is_slow() -> None:
+    plan = {"Node Type": "ModifyTable", "Plans": [scan("orders", "(total IS NULL)")]}
+    assert slow_parts(plan, {"orders": 50_000}) == (Slow("orders", 50_000, False),)
+
+
+def test_a_small_table_may_be_read_for_every_batch() -> None:
+    assert slow_parts({"Plans": [scan("kinds")]}, {"kinds": 40}) == ()
+
+
+def test_a_table_read_for_every_row_is_slow_even_when_it_is_not_large() -> None:
+    lines = scan("lines", "(order_id = orders.id)", **{"Parent Relationship": "SubPlan"})
+    [slow] = slow_parts(update(lines), {"lines": 5_000})
+    assert slow == Slow("lines", 5_000, True, ("order_id",))
+    assert str(slow) == "reads all of lines (about 5,000 rows) for every row of a batch"
+    assert slow.sql == "CREATE INDEX CONCURRENTLY ix_lines_order_id ON lines (order_id)"
+    assert (
+        slow.revision
+        == 'op.create_index("ix_lines_order_id", "lines", ["order_id"], postgresql_concurrently=True)'
+    )
+
+
+def test_what_lies_below_a_repeated_part_is_repeated_too() -> None:
+    deep = {"Node Type": "Aggregate", "Parent Relationship": "SubPlan", "Plans": [scan("lines")]}
+    assert [slow.per_row for slow in slow_parts(update(deep), {"lines": 5_000})] == [True]
+
+
+def test_a_filter_that_cannot_be_read_names_no_index() -> None:
+    plan = {"Plans": [scan("orders", "((((")]}
+    assert slow_parts(plan, {"orders": 50_000}) == (Slow("orders", 50_000, False),)
