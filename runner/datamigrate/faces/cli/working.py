@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--rows", type=click.IntRange(0), default=5, show_default=True, help="Dry run: rows shown per sample."
 )
+@click.option("--allow-slow", is_flag=True, help="Dry run: do not exit 1 for a missing index.")
 @click.option(
     "--max-time",
     callback=duration,
