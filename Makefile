@@ -7,12 +7,13 @@ DEMO_FILE := demo.db
 DEMO_URL := sqlite+aiosqlite:///$(CURDIR)/$(DEMO_FILE)
 demo: export DATABASE_URL := $(or $(DATABASE_URL),$(DEMO_URL))
 
-.PHONY: help demo test check install clean
+.PHONY: help demo test test-versions check install clean
 
 help:
 	@echo "make demo                    the whole path on SQLite: create, seed, plan, run, status"
 	@echo "make demo DATABASE_URL=...   the same on a PostgreSQL database that exists and is empty"
 	@echo "make test                    every test, on SQLite and on a PostgreSQL that the tests start"
+	@echo "make test-versions           what meets Alembic, on its oldest supported versions and SQLAlchemy's"
 	@echo "make check                   lint, types, floors"
 
 # The schema goes as far as the expand revisions, the data follows, then the contract revisions.
@@ -34,6 +35,19 @@ check: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The versions of Alembic and SQLAlchemy that are supported, oldest first, on what meets them most.
+VERSIONS := 1.16.0,2.0.31 1.18.5,2.0.58 1.18.5,2.1.9
+ON_VERSIONS := tests/acceptance/test_gates.py tests/acceptance/test_hooks.py tests/acceptance/test_joint_upgrade.py \
+	tests/acceptance/test_foreign_projects.py tests/integration/test_keys.py
+
+test-versions: $(VERSIONS:%=test-version-%)
+
+test-version-%: $(BIN)/python
+	$(PYTHON) -m venv --clear $(VENV)/versions/$*
+	$(VENV)/versions/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' \
+		$(shell echo $* | sed -E 's/(.*),(.*)/alembic==\1 sqlalchemy[asyncio]==\2/')
+	$(VENV)/versions/$*/bin/python -m pytest -q -n 2 --dist loadfile $(ON_VERSIONS)
 
 install: $(VENV)/installed
 

@@ -317,11 +317,21 @@ async def opened(scratch: ScratchDatabase, read_only: bool = False) -> AsyncIter
     if named.file is not None:
         named.file.touch()
     database = open_database(named, read_only)
+    if scratch.dialect == "sqlite":
+        for engine in (scratch.engine, database.engine.sync_engine):
+            event.listen(engine, "connect", do_not_wait_for_the_disk)
     try:
         yield database
         assert checked_out(database) == 0
     finally:
         await database.close()
+
+
+def do_not_wait_for_the_disk(connection: Any, _record: Any) -> None:
+    """No test takes the power away, and some commit a thousand times."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = OFF")
+    cursor.close()
 
 
 def checked_out(database: Database) -> int:

@@ -45,13 +45,14 @@ FATAL_FULL_NAME = """
 async def migrate(batch):
     full_name = people.c.first + " " + people.c.last
     await batch.execute(sa.update(people).where(batch.rows).values(full_name=full_name))
-    die(f"full_name_{min(batch.number, 3)}")
+    if batch.number in (1, 3):
+        die(f"full_name_{batch.number}")
 """
 FATAL_NICK = """
 @compute_rows(people, pending=people.c.nick.is_(None), reads=[people.c.id], writes=[people.c.nick], batch_size=10)
 def migrate(row):
-    if row.id in (1, 25):
-        die(f"nick_{row.id}")
+    if row.id == 1:
+        die("nick_1")
     return {"nick": str(row.id)}
 """
 # The application writes a row in the old form just before the gate looks, as often as `busy` says.
@@ -102,7 +103,7 @@ def test_the_reference_application_goes_from_expanded_to_head_with_all_its_rows(
 ) -> None:
     project = Project(ROOT, {"DATABASE_URL": chat_database.url})
     assert revision_of(chat_database) == [EXPANDED]
-    project.datamigrate("upgrade", "-q")
+    project.quick("upgrade", "-q")
     assert revision_of(chat_database) == [HEAD]
     assert chat_database.scalar("SELECT count(*) FROM users WHERE full_name <> ''") == CHAT_USERS
     assert set(states(project).values()) == {"done"}
@@ -111,7 +112,7 @@ def test_the_reference_application_goes_from_expanded_to_head_with_all_its_rows(
 def test_a_project_goes_from_nothing_to_head_in_one_command(
     project: Project, database: ScratchDatabase
 ) -> None:
-    told = project.datamigrate("upgrade").err
+    told = project.quick("upgrade").err
     done = [line for line in told.splitlines() if "starts" not in line]
     assert done[0] == f"schema: applied {PEOPLE}, {NICKNAMES}"
     assert done[1].startswith("full_name: done and verified, 0 rows")
@@ -128,7 +129,7 @@ def test_an_async_env_py_and_one_transaction_for_all_do_as_well(
     write_env(project, is_async=True, options="")
     project.upgrade(PEOPLE)
     add_people(database, 5)
-    project.datamigrate("upgrade")
+    project.quick("upgrade")
     assert revision_of(database) == [GATED]
     assert named_people(database) == 5
 
@@ -220,20 +221,12 @@ def test_killed_at_any_point_it_goes_on_where_it_was_and_every_row_is_done_once(
     last = project.root / "alembic" / "versions" / f"{INDEXED}.py"
     last.write_text(last.read_text() + die)
 
-    points = [
-        "full_name_1",
-        "full_name_2",
-        "full_name_3",
-        "behind_the_gate",
-        "nick_1",
-        "nick_25",
-        "at_the_end",
-    ]
+    points = ["full_name_1", "full_name_3", "behind_the_gate", "nick_1", "at_the_end"]
     for point in points:
         assert not (project.root / f"died_{point}").exists()
         assert project.datamigrate("upgrade", exits=-signal.SIGKILL)
         assert (project.root / f"died_{point}").exists()
-    project.datamigrate("upgrade")
+    project.quick("upgrade")
     assert revision_of(database) == [INDEXED]
     assert named_people(database) == 60
     assert database.scalar("SELECT count(*) FROM people WHERE nick IS NULL") == 0

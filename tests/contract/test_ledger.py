@@ -347,7 +347,8 @@ async def test_claiming_an_edited_script_begins_at_the_first_row_and_keeps_the_c
         again = await book.claim(BOB, checksum="edited")
         assert isinstance(again, Claim)
         assert (again.cursor, again.upper, again.exhausted, again.sweep) == (None, None, False, 0)
-        assert (again.tally.rows, again.tally.left_alone, again.tally.batches) == (4, 1, 1)
+        # what it leaves alone is counted anew by each walk
+        assert (again.tally.rows, again.tally.left_alone, again.tally.batches) == (4, 0, 1)
     assert database.scalar("SELECT checksum FROM datamigrate_migration") == "edited"
 
 

@@ -14,11 +14,15 @@ pytestmark = pytest.mark.anyio
 
 ROWS = BATCH + 2
 LEDGER = ("ledger", "range", "migration", "run", "transition")
-EMPTY = "DELETE FROM item; DELETE FROM written; DELETE FROM copied;"
+ITEMS = ", ".join(f"({serial}, {serial % 5}, {serial * 3})" for serial in range(ROWS))
+AS_AT_FIRST = (
+    "DELETE FROM item; DELETE FROM written; DELETE FROM copied;"
+    f"INSERT INTO item (serial, old, id) VALUES {ITEMS};"
+)
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: nobody handles it, and nothing of the process works after it."""
+    """Stands for SIGKILL: nobody handles it, and the database is not heard of after it."""
 
 
 @dataclass
@@ -47,9 +51,7 @@ def prepare(bench: Bench, keep_ledger: bool) -> Callable[[], None]:
     forget = "".join(f"{verb} datamigrate_{name};" for name in tables)
 
     def begin_again() -> None:
-        bench.database.script(forget + EMPTY)
-        bench.fill((i * 3,) for i in range(ROWS))
-        bench.database.execute("DELETE FROM written")
+        bench.database.script(forget + AS_AT_FIRST)
 
     return begin_again
 
@@ -61,7 +63,6 @@ async def is_killed(bench: Bench, database: Database, script: Script) -> bool:
     except BaseException as error:
         if not only_killed(error):
             raise
-        await database.engine.dispose()  # its connections die with it
         return True
     assert ran.outcome == "done", ran.result
     return False

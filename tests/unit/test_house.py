@@ -58,10 +58,11 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 @pytest.mark.parametrize("floor", ["words", "thought"])
-def test_pure_thought_leans_on_the_standard_library_alone(floor: str) -> None:
-    for file in (PACKAGE / floor).glob("*.py"):
+def test_pure_thought_leans_on_nothing_that_does_io(floor: str) -> None:
+    for file in (PACKAGE / floor).rglob("*.py"):
         outside = {name.partition(".")[0] for name in imports(file)} - set(sys.stdlib_module_names)
-        assert outside <= {"datamigrate"}, file
+        # sqlglot parses text and does nothing else
+        assert outside <= {"datamigrate", "sqlglot"}, file
 
 
 def test_no_dialect_knows_another() -> None:

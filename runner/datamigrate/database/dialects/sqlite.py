@@ -6,6 +6,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,8 +54,12 @@ class SQLite:
         """Nothing more to set: the only lock there is was taken when the transaction began."""
 
     async def interrupt(self, driver: Any) -> None:
-        """Abort the statement that runs in aiosqlite's thread."""
-        await driver.interrupt()
+        """Abort the statement that runs in aiosqlite's thread, or is about to, and give the lock back."""
+        ending = asyncio.ensure_future(_roll_back_and_close(driver))
+        while not ending.done():
+            with suppress(ValueError):  # closed already
+                await driver.interrupt()
+            await asyncio.wait([ending], timeout=TRY_AGAIN)
 
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
@@ -122,6 +127,13 @@ def update_by_key(write: RowsToWrite) -> sa.Update:
             }
         )
     )
+
+
+async def _roll_back_and_close(driver: Any) -> None:
+    # closing alone keeps the lock for as long as anybody refers to one of the connection's cursors
+    with suppress(sqlite3.Error):
+        await driver.rollback()
+    await driver.close()
 
 
 def _take_over_transactions(connection: Any, _record: Any) -> None:
