@@ -13,6 +13,7 @@ from workbench import BATCH, BOB, COMMIT, COMMITTED, FORMS, Bench, at_every_step
 pytestmark = pytest.mark.anyio
 
 ROWS = BATCH + 2
+CLAIM = "INSERT INTO datamigrate_migration"
 LEDGER = ("ledger", "range", "migration", "run", "transition")
 ITEMS = ", ".join(f"({serial}, {serial % 5}, {serial * 3})" for serial in range(ROWS))
 AS_AT_FIRST = (
@@ -27,8 +28,12 @@ class Killed(BaseException):
 
 @dataclass
 class Killer:
-    """Kills the process at its n-th step: before a statement, before a commit, or after one."""
+    """Kills the process at its n-th step: before a statement, before a commit, or after one.
 
+    Steps are counted from the statement on that begins with `since`.
+    """
+
+    since: str = ""
     at: int = 0
     steps: list[str] = field(default_factory=list)
 
@@ -37,7 +42,8 @@ class Killer:
         self.at, self.steps = at, []
 
     def __call__(self, step: str) -> None:
-        self.steps.append(step)
+        if self.steps or step.startswith(self.since):
+            self.steps.append(step)
         if 0 < self.at <= len(self.steps):
             raise Killed
 
@@ -104,7 +110,7 @@ async def kill_at_every_step(bench: Bench, database: Database, form: str, keep_l
     """Kill a run at its first step and resume, kill one at its second and resume, and so on, until one
     gets through; the steps at which runs died."""
     begin_again, script = prepare(bench, keep_ledger), bench.script(FORMS[form])
-    killer, at = Killer(), 1
+    killer, at = Killer(CLAIM if keep_ledger else ""), 1
     seen: set[str] = set()
     at_every_step(database, killer)
     while True:

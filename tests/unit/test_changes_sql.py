@@ -152,7 +152,8 @@ def test_rows_with_a_composite_key_are_read_in_the_order_of_all_its_columns() ->
 
 def test_on_sqlite_a_row_is_written_if_what_was_read_is_still_there() -> None:
     assert sql(update_by_key(to_write(SQLITE_VERSION)), "sqlite") == (
-        "UPDATE users SET email_key=? WHERE users.id = ? AND users.email IS ? "
+        "UPDATE users SET email_key=? WHERE users.id = ? "
+        'AND (users.email COLLATE "BINARY") IS ? '
         "AND users.id > ? AND users.id <= ? AND users.email_key IS NULL"
     )
 
@@ -174,7 +175,8 @@ def test_on_sqlite_a_composite_key_is_compared_column_by_column() -> None:
         within=changes.rows_of(settle, ORDERS, ORDERS_SLICE),
     )
     assert sql(update_by_key(write), "sqlite") == (
-        "UPDATE orders SET paid=? WHERE orders.tenant_id = ? AND orders.id = ? AND orders.total IS ? "
+        "UPDATE orders SET paid=? WHERE orders.tenant_id = ? AND orders.id = ? "
+        'AND (orders.total COLLATE "BINARY") IS ? '
         "AND (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
         "AND orders.paid IS 0"
     )

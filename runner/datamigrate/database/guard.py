@@ -39,6 +39,8 @@ async def script_at_work(connection: AsyncConnection) -> AsyncIterator[None]:
     info[_ACTIVE] = True
     try:
         yield
+    except SystemExit as error:
+        raise BatchFailed("The script calls sys.exit().", "Raise an error to give a batch up.") from error
     finally:
         info.pop(_ACTIVE, None)
     if transaction is not None and not transaction.is_active:

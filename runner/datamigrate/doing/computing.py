@@ -1,7 +1,7 @@
 """Calling a script's compute function, and checking what it returns."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -11,8 +11,10 @@ from uuid import UUID
 
 import anyio
 import sqlalchemy as sa
+from anyio import to_thread
 
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.authoring.row import Row, rows_from
 from datamigrate.doing.failing import script_line
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import BatchFailed
@@ -41,36 +43,12 @@ class Computed:
     left_alone: tuple[Key, ...]
 
 
-class Row:
-    """A row as a compute function sees it: an attribute for each column that it reads."""
-
-    __slots__ = ("_names", "_values")
-
-    def __init__(self, names: Mapping[str, int], values: Sequence[Any]) -> None:
-        self._names = names
-        self._values = values
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self._values[self._names[name]]
-        except KeyError:
-            declared = ", ".join(self._names)
-            raise AttributeError(f"row has no {name!r}; `reads` names {declared}") from None
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[self._names[name]]
-
-    def __repr__(self) -> str:
-        return f"Row({', '.join(self._names)})"
-
-
 async def compute(
     form: ComputeRows, key_width: int, version_width: int, raw: Sequence[Sequence[Any]], file: Path
 ) -> Computed:
     """Call the function for all rows read. Raises BatchFailed with the key of the row it fails on."""
     start = key_width + version_width
-    names = {column.name: i for i, column in enumerate(form.reads)}
-    rows = [Row(names, r[start:]) for r in raw]
+    rows = rows_from(form, [r[start:] for r in raw])
     keys = [tuple(r[:key_width]) for r in raw]
     if not rows:
         return Computed((), ())
@@ -92,11 +70,9 @@ async def compute(
 
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
     try:
-        results = form.function(rows)
-        if inspect.isawaitable(results):
-            results = await results
-    except Exception as error:
-        raise _at_row(error, None, file) from error
+        results = await _called(form.function, rows)
+    except (Exception, SystemExit) as error:
+        raise _at_row(form, error, None, file) from error
     if not isinstance(results, Sequence) or len(results) != len(rows):
         said = f"{len(results)} results" if isinstance(results, Sequence) else type(results).__name__
         raise BatchFailed(
@@ -109,13 +85,18 @@ async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[A
 async def _row_by_row(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
     if inspect.iscoroutinefunction(form.function):
         return await _concurrently(form, rows, keys, file)
-    results: list[Any] = []
-    for row, key in zip(rows, keys, strict=True):
-        try:
-            results.append(form.function(row))
-        except Exception as error:
-            raise _at_row(error, key, file) from error
-    return results
+
+    def in_turn() -> list[Any]:
+        results: list[Any] = []
+        for row, key in zip(rows, keys, strict=True):
+            try:
+                results.append(form.function(row))
+            except (Exception, SystemExit) as error:
+                raise _at_row(form, error, key, file) from error
+        return results
+
+    # in a thread, so that heartbeats and signals are served however long the function takes
+    return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
 
 
 async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
@@ -127,8 +108,8 @@ async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], fil
         try:
             async with limiter:
                 results[i] = await form.function(rows[i])
-        except Exception as error:
-            failures.append(_at_row(error, keys[i], file))
+        except (Exception, SystemExit) as error:
+            failures.append(_at_row(form, error, keys[i], file))
             group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
@@ -179,11 +160,19 @@ def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: s
     return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
 
 
-def _at_row(error: Exception, key: Key | None, file: Path) -> BatchFailed:
+async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function(rows)
+    return await to_thread.run_sync(function, rows, abandon_on_cancel=True)
+
+
+def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path) -> BatchFailed:
     row = f"Row {show_key(key)}: " if key is not None else ""
     where = f" at {line}" if (line := script_line(error, file)) else ""
+    # an exception's text often quotes the value it met
+    said = "" if form.options.mask else f": {error}"
     failure = BatchFailed(
-        f"{row}migrate() raised {type(error).__name__}: {error}{where}", "Mend the script or this row."
+        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row."
     )
     failure.__cause__ = error
     return failure

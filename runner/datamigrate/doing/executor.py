@@ -130,14 +130,12 @@ class Executor:
         began, sweeps = time.monotonic(), 0
         await self._retried(self._announce)
         while True:
-            rows_before = self._mine.tally.rows
             if why := await self._walk():
                 await self._retried(partial(self._leave, Cause.STOP, why))
                 self.place.publish(events.Stopped(self.script.name, self._mine.tally.rows, why))
                 return Outcome.STOPPED
             self.place.publish(events.Verifying(self.script.name))
-            idle = sweeps > 0 and self._mine.tally.rows == rows_before
-            leftover = await self._retried(partial(self._verified, idle))
+            leftover = await self._retried(self._verified)
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - began
                 self.place.publish(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
@@ -186,18 +184,25 @@ class Executor:
 
     # verifying --------------------------------------------------------------------------------------
 
-    async def _verified(self, idle: bool) -> tuple[Key, ...]:
+    async def _verified(self) -> tuple[Key, ...]:
         """A fresh look and, when nothing is left, the record of it, in one transaction.
 
-        Rows that the script leaves alone stay pending. They count as settled when an `idle` sweep has
-        changed nothing and has seen each of them.
+        Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
+        then none may have been added.
         """
-        async with self.place.database.writing() as connection:
+        database = self.place.database
+        async with database.looking() as connection:
             leftover = await self.work.look(connection)
-            if leftover and idle and await self.work.count(connection) == self._mine.tally.left_alone:
-                leftover = ()
-            if not leftover:
+        alone = await self.work.left_alone(database.looking) if leftover else 0
+        if alone is None:
+            return leftover
+        async with database.writing() as connection:
+            leftover = await self.work.look(connection)
+            if not leftover or await self.work.count(connection) == alone:
+                self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
+                await self.place.ledger.checkpoint(connection, self._mine, 0.0)
                 await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
+                return ()
         return leftover
 
     async def _begin_sweep(self, sweeps: int, leftover: tuple[Key, ...]) -> None:
@@ -242,7 +247,9 @@ class Executor:
     def _is_worth_another_try(self, raised: Exception) -> bool:
         error = cause_of(raised)
         fault = fault_of(self.place.database, error)
-        if fault is Fault.LASTING or (fault is Fault.TIMEOUT and is_smallest(self.pace)):
+        if fault is Fault.LASTING:
+            return False
+        if fault is Fault.TIMEOUT and (not self.work.has_slices or is_smallest(self.pace)):
             return False
         if fault is Fault.TIMEOUT:
             self.pace = after_timeout(self.pace, self.settings.limits)
@@ -261,7 +268,7 @@ class Executor:
         self.in_doubt = False
 
     async def _failed(self, error: Exception) -> Exception:
-        failure = failed_batch(self.script.name, self.script.migration.file, error, self._mine.tally.rows)
+        failure = failed_batch(self.script.migration, error, self._mine.tally.rows)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         self.place.publish(events.Failed(self.script.name, failure.message))
         return failure

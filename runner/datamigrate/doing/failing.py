@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import BatchFailed, DatamigrateError
-from datamigrate.words.migration import Bounds, Key
+from datamigrate.words.migration import Bounds, Key, Migration
 
 
 class InSlice(Exception):
@@ -36,9 +36,12 @@ def cause_of(error: Exception) -> Exception:
     return error.error if isinstance(error, InSlice) else error
 
 
-def failed_batch(name: str, file: Path, raised: Exception, kept: int) -> DatamigrateError:
-    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys."""
-    error = cause_of(raised)
+def failed_batch(migration: Migration, raised: Exception, kept: int) -> DatamigrateError:
+    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys.
+
+    Where columns are masked, what others say of the error is left out: it often quotes the value it met.
+    """
+    error, name, file = cause_of(raised), migration.name, migration.file
     if isinstance(error, DatamigrateError) and not isinstance(error, BatchFailed):
         return error
     if not isinstance(raised, InSlice) and isinstance(error, BatchFailed) and error.message.startswith(name):
@@ -47,7 +50,7 @@ def failed_batch(name: str, file: Path, raised: Exception, kept: int) -> Datamig
     at = f" at {line}" if (line := script_line(error, file)) else ""
     kind = type(error) if isinstance(error, BatchFailed) else BatchFailed
     return kind(
-        f"{name}: {_told(error).rstrip('.')}{at}.{where}\n"
+        f"{name}: {_told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
         f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
     )
@@ -71,9 +74,11 @@ def script_line(error: BaseException, file: Path) -> str | None:
     return f"{file}:{frames[-1].lineno}" if frames else None
 
 
-def _told(error: Exception) -> str:
+def _told(error: Exception, masked: bool) -> str:
     if isinstance(error, DatamigrateError):
         return error.message
+    if masked:
+        return f"{type(getattr(error, 'orig', None) or error).__name__} (its text is left out: columns are masked)"
     if isinstance(error, DBAPIError) and error.orig is not None:
         said = str(error.orig).strip().partition("\n")[0]
         # SQLAlchemy's asyncpg adapter puts the driver's class before what the server said

@@ -21,6 +21,7 @@ class FreeWork:
     form: FreeForm
 
     computes = False
+    has_slices = False
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """A free form has no keys; the empty one stands for all of its work."""
@@ -47,6 +48,10 @@ class FreeWork:
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """What `remaining` says; without one, having run is all there is to know."""
         return ((),) if await self._remaining(connection) else ()
+
+    async def left_alone(self, look: Look) -> int | None:
+        """A free form has no way to say so."""
+        return None
 
     async def count(self, connection: AsyncConnection) -> int:
         """What `remaining` says."""

@@ -22,11 +22,10 @@ from datamigrate.doing.work import Change, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.plans import Slow
-from datamigrate.words.claim import Claim, Owner
+from datamigrate.words.claim import NOBODY, Claim
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.migration import Bounds, Key
 
-NOBODY = Owner("nobody", "", 0, "", "")
 # wide enough to find a sample's rows where few are pending
 SPAN_OF_ROWS = 1000
 
@@ -104,7 +103,7 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         except Exception as raised:
             refused = database.dialect.is_refusal(cause_of(raised))
             if not refused:
-                error = failed_batch(script.name, script.migration.file, raised, kept=0)
+                error = failed_batch(script.migration, raised, kept=0)
         if refused and isinstance(work, RowsWork):
             await attempt.only_look()
     return Rehearsal(

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,12 @@ from datamigrate.doing.failing import in_slice, show_keys
 from datamigrate.doing.lending import lend_batch
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
-from datamigrate.words.claim import Claim
+from datamigrate.words.claim import NOBODY, Claim
 from datamigrate.words.errors import StillPending
 from datamigrate.words.migration import Bounds, Key
 
 SAMPLE = 20
+PAGE = Pace(rows=2_000, span=200_000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class RowsWork:
     columns: tuple[str, ...]
 
     computes = False
+    has_slices = True
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The largest key there is now."""
@@ -56,6 +58,10 @@ class RowsWork:
         """The database's own guess where it has one."""
         return await self.dialect.estimate(connection, pending_keys(self.keyset, self.form.pending))
 
+    async def left_alone(self, look: Look) -> int | None:
+        """Only a computed row can be left alone."""
+        return None
+
     async def foresee(
         self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
     ) -> dict[Key, dict[str, Any]]:
@@ -72,7 +78,9 @@ class RowsWork:
         with in_slice(bounds):
             before = await self._pending(connection, bounds) if thorough else frozenset()
             yield excused
-            if before and (stuck := sorted(before & await self._pending(connection, bounds) - excused)):
+            if before and (
+                stuck := sorted(before & await self._pending(connection, bounds) - excused, key=repr)
+            ):
                 raise StillPending(
                     f"{len(stuck):,} of {len(before):,} rows are still pending after the script has done them "
                     f"(keys {show_keys(stuck)}).",
@@ -158,6 +166,21 @@ class ComputeWork(RowsWork):
                 # the application has changed some of them meanwhile: a later sweep reads them again
                 excused.update(row[: len(self.keyset.names)] for row in computed.rows)
         return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows, len(computed.left_alone))
+
+    async def left_alone(self, look: Look) -> int | None:
+        """Asked of every pending row, a page at a time."""
+        async with look() as connection:
+            upper = await self.find_upper(connection)
+        claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), 0
+        while not claim.exhausted:
+            portion = await self.prepare(look, claim, PAGE)
+            assert portion.slice is not None
+            assert portion.computed is not None
+            if portion.computed.rows:
+                return None
+            alone += len(portion.computed.left_alone)
+            claim = replace(claim, cursor=portion.slice.bounds.upper, exhausted=portion.slice.is_last)
+        return alone
 
     async def foresee(
         self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]

@@ -99,7 +99,7 @@ async def _run_step(place: Workplace, script: Script, settings: Settings, batch_
         fitting = for_script(settings, script.migration.options, work.computes, batch_size)
         outcome = await Executor(place, script, work, fitting).run()
     except Exception as error:
-        failure = failed_batch(script.name, script.migration.file, error, kept=0)
+        failure = failed_batch(script.migration, error, kept=0)
         return Result(script.name, "failed", failure)
     return Result(
         script.name, outcome.value, reason=place.stop.reason or "" if outcome is Outcome.STOPPED else ""

@@ -43,9 +43,11 @@ class Change:
 
 
 class Work(Protocol):
-    """One form, bound to its table."""
+    """One form, bound to its table. One that `computes` holds its rows in memory; one that `has_slices` can
+    do with a smaller one."""
 
     computes: bool
+    has_slices: bool
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The last key of a walk that begins now, or None when there is nothing to walk."""
@@ -62,6 +64,9 @@ class Work(Protocol):
 
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """A fresh look at everything: some keys that are pending, none when nothing is."""
+
+    async def left_alone(self, look: Look) -> int | None:
+        """How many rows are pending because the script leaves each of them alone; None when it would not."""
 
     async def count(self, connection: AsyncConnection) -> int:
         """How many rows are pending now, exactly."""

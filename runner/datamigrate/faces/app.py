@@ -1,12 +1,13 @@
 """The application: a method for each verb. It prints nothing; what it finds it gives back as values."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
+from sqlalchemy.exc import DBAPIError
 
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
@@ -24,7 +25,7 @@ from datamigrate.faces.project import Project, Whereabouts, locate, named_addres
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.planner import Action, Step
-from datamigrate.words.errors import DatamigrateError, GraphError, SchemaError
+from datamigrate.words.errors import ClaimHeld, DatamigrateError, GraphError, LifecycleError, SchemaError
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
 
@@ -82,7 +83,7 @@ class Application:
                     work = await work_for(database, script)
                     async with database.looking() as connection:
                         counts[script.name] = await work.count(connection)
-                except DatamigrateError:
+                except (DatamigrateError, DBAPIError):
                     # what it reads may be gone by now
                     continue
         return counts
@@ -160,11 +161,13 @@ class Application:
 
     async def _reopen(self, situation: Situation, names: Sequence[str]) -> bool:
         """Put those of the named that are done back in line, if a fresh look finds rows pending again."""
-        done = [s.migration.name for s in situation.plan.having(Action.DONE) if s.migration.name in names]
+        finished = situation.plan.having(Action.DONE) + situation.plan.having(Action.DRIFTED)
+        done = [step.migration.name for step in finished if step.migration.name in names]
         counts = await self.count_pending(situation, done) if done else {}
         stale = {n: c for n, c in counts.items() if c > situation.ledger.migrations[n].left_alone}
         for name, pending in stale.items():
-            await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
+            with suppress(LifecycleError, ClaimHeld):  # another run has reopened it meanwhile
+                await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
         return bool(stale)
 
     async def command(self, name: str, cause: Cause, reason: str | None) -> State:

@@ -1,5 +1,6 @@
 """`**datamigrate.alembic.hooks(...)` for env.py: Alembic's own callbacks, beside whatever is there."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 from datamigrate.authoring.forms import ComputeRows, RowsForm
 from datamigrate.authoring.script import Library, Script
@@ -64,7 +66,7 @@ def note_version(*, ctx: MigrationContext, step: MigrationInfo, **_: Any) -> Non
         return
     with in_alembics_words():
         if step.is_upgrade:
-            _note_upgrade(connection, beside(ctx), script, _made_possible(script, step))
+            _note_if_we_may(connection, beside(ctx), script, _made_possible(script, step))
         else:
             _note_downgrade(connection, beside(ctx), script, set(step.up_revision_ids))
 
@@ -75,6 +77,18 @@ def _made_possible(script: ScriptDirectory, step: MigrationInfo) -> set[str]:
     # a stamp names the newest only
     below = script.iterate_revisions(step.up_revision_ids, "base", implicit_base=True)
     return {revision.revision for revision in below}
+
+
+def _note_if_we_may(connection: Connection, found: Beside, script: ScriptDirectory, added: set[str]) -> None:
+    # the note is a convenience: `datamigrate run` finds the migration without it
+    try:
+        with connection.begin_nested():
+            _note_upgrade(connection, found, script, added)
+    except DBAPIError as error:
+        said = str(error.orig).strip().partition("\n")[0]
+        warnings.warn(
+            f"datamigrate could not note in its ledger what has become possible: {said}", stacklevel=2
+        )
 
 
 def _note_upgrade(connection: Connection, found: Beside, script: ScriptDirectory, added: set[str]) -> None:

@@ -15,7 +15,7 @@ from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.gates import GateClosed
 from datamigrate.faces.project import Project, named_address
 from datamigrate.faces.situation import Situation, situate, unplaced
-from datamigrate.thought.interleaving import DataLeg, Journey, Revision, SchemaLeg, interleave
+from datamigrate.thought.interleaving import Journey, Revision, SchemaLeg, interleave
 from datamigrate.thought.lifecycle import State
 from datamigrate.words import events
 from datamigrate.words.errors import ConfigurationError, DatabaseMissing, DatamigrateError, SchemaError
@@ -81,21 +81,24 @@ async def travel(
         if why := stop.why():
             return Arrival(way, Exit.STOPPED, stopped=why)
         if isinstance(leg, SchemaLeg):
-            await _apply(application, leg, options, stop, publish)
-        elif (arrival := await _run(application, leg, way, options, stop, publish)) is not None:
+            arrival = await _apply(application, leg, way, options, stop, publish)
+        else:
+            arrival = await _run(application, leg.name, way, options, stop, publish)
+        if arrival is not None:
             return arrival
     return Arrival(way, Exit.OK)
 
 
 async def _run(
     application: Application,
-    leg: DataLeg,
+    name: str,
     way: Survey,
     options: RunOptions,
     stop: Stop,
     publish: events.Publish,
 ) -> Arrival | None:
-    _, report = await application.run(replace(options, names=(leg.name,)), stop, publish)
+    """Run one data migration; the arrival when the journey ends with it."""
+    _, report = await application.run(replace(options, names=(name,)), stop, publish)
     if report.exit is Exit.OK:
         return None
     error = next((result.error for result in report.results if result.error), None)
@@ -103,8 +106,14 @@ async def _run(
 
 
 async def _apply(
-    application: Application, leg: SchemaLeg, options: RunOptions, stop: Stop, publish: events.Publish
-) -> None:
+    application: Application,
+    leg: SchemaLeg,
+    way: Survey,
+    options: RunOptions,
+    stop: Stop,
+    publish: events.Publish,
+) -> Arrival | None:
+    """Apply a leg's revisions; the arrival when the journey ends before one of them."""
     for revision in _tips(leg):
         for knock in range(MAX_KNOCKS + 1):
             try:
@@ -113,12 +122,16 @@ async def _apply(
                 # rows in the old form have come since its data was done
                 if knock == MAX_KNOCKS:
                     raise _shut(revision, closed) from closed
-                await application.run(replace(options, names=(closed.migration,)), stop, publish)
+                if (
+                    arrival := await _run(application, closed.migration, way, options, stop, publish)
+                ) is not None:
+                    return arrival
             except CommandError as error:
                 raise SchemaError(f"Alembic cannot apply revision {revision.id}: {error}") from error
             else:
                 break
     publish(events.SchemaApplied("schema", tuple(revision.id for revision in leg.revisions)))
+    return None
 
 
 def _shut(revision: Revision, closed: GateClosed) -> SchemaError:

@@ -20,7 +20,7 @@ from datamigrate.thought.planner import TO_DO, Action, Step
 from datamigrate.words.events import Event, Publish
 from datamigrate.words.exits import Exit
 
-_PASSWORD = re.compile(r"(://[^\s:/@]*):\S*@")
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*(?=@)|(password=)[^&\s]+", re.IGNORECASE)
 
 
 async def run_and_report(
@@ -123,7 +123,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         batch_size=options["batch_size"],
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
-        arguments=_PASSWORD.sub(r"\1:***@", " ".join(sys.argv[1:])),
+        arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )
 
 

@@ -30,6 +30,10 @@ def owner_from(identity: str) -> Owner:
     return Owner(user, host, int(pid), space, token)
 
 
+NOBODY = Owner("nobody", "", 0, "", "")
+"""Who owns what is only looked at or tried."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """What has been done so far, in rows and batches."""

@@ -1,6 +1,7 @@
 """PostgreSQL through asyncpg."""
 
 import json
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class PostgreSQL:
         engine = create_async_engine(
             address.url,
             pool_size=5,
+            hide_parameters=True,
             max_overflow=0,
             connect_args={
                 "statement_cache_size": 0,
@@ -63,7 +65,7 @@ class PostgreSQL:
 
     def fault(self, error: BaseException) -> Fault:
         """Told by SQLSTATE, and by the driver's own word that the connection is gone."""
-        if isinstance(error, OSError | TimeoutError | PoolTimeout):
+        if isinstance(error, PoolTimeout) or (isinstance(error, OSError) and _of_driver(error)):
             return Fault.LOST
         if not isinstance(error, DBAPIError):
             return Fault.LASTING
@@ -147,8 +149,19 @@ class PostgreSQL:
 
 
 def _give_type(parameter: Any) -> None:
+    if isinstance(parameter.value, bytes):
+        # SQLAlchemy cannot write bytes out; to the planner any others are as good
+        parameter.value, parameter.type = parameter.value.hex(), sa.Text()
     if isinstance(parameter.type, sa.types.NullType):
         parameter.type = sa.literal(parameter.value).type
+
+
+def _of_driver(error: BaseException) -> bool:
+    """Whether an error of the operating system was met by the driver, and not by the script's own code."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and any(
+        part in frames[-1].filename for part in ("asyncpg", "sqlalchemy", "asyncio", "selectors")
+    )
 
 
 def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:

@@ -45,7 +45,7 @@ class SQLite:
         if read_only and not str(url.database).startswith("file:"):
             url = url.set(database=f"file:{_escaped(str(url.database))}")
             url = url.update_query_dict({"mode": "ro", "uri": "true"})
-        engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT})
+        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
         event.listen(engine.sync_engine, "connect", _take_over_transactions)
         event.listen(engine.sync_engine, "begin", _begin)
         return engine
@@ -115,7 +115,9 @@ def update_by_key(write: RowsToWrite) -> sa.Update:
         .where(
             *(k == sa.bindparam(parameter(i), type_=sa.types.NullType()) for i, k in enumerate(write.key)),
             *(
-                v.is_not_distinct_from(sa.bindparam(parameter(key + i), type_=sa.types.NullType()))
+                sa.collate(v, "BINARY").is_not_distinct_from(
+                    sa.bindparam(parameter(key + i), type_=sa.types.NullType())
+                )
                 for i, v in enumerate(write.version)
             ),
             write.within,

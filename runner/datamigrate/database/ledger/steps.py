@@ -91,9 +91,11 @@ def adopt(connection: Connection, tables: Tables, migration: Migration) -> None:
 def unsettle(connection: Connection, tables: Tables, owner: Owner, name: str, reason: str) -> None:
     """The revision it requires is being taken away: what it did is gone, so it is pending again."""
     state = connection.scalar(sa.select(tables.migration.c.state).where(tables.migration.c.name == name))
-    if state is not None and state != State.PENDING:
+    if state is None:
+        return
+    if state != State.PENDING:
         move(connection, tables, owner, name, State(state), Cause.DOWNGRADE, reason)
-        _rewind(connection, tables, name, keep_counts=False)
+    _rewind(connection, tables, name, keep_counts=False)
 
 
 def _insert_or_leave(connection: Connection, table: sa.Table, values: dict[str, Any]) -> sa.Insert:

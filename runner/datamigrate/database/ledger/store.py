@@ -204,6 +204,13 @@ class Ledger:
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
         state = await self._move(connection, migration.name, State(record.state), cause, reason)
+        # whoever held the claim and wakes up again is fenced out
+        t = self.tables.range
+        await connection.execute(
+            sa.update(t)
+            .where(t.c.migration == migration.name)
+            .values(owner=None, heartbeat=None, generation=t.c.generation + 1)
+        )
         if cause is Cause.RESET:
             await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
         if cause is Cause.REOPEN:

@@ -44,6 +44,8 @@ def ensure_ledger(
     connection: Connection, tables: Tables, upgrades: Mapping[int, Upgrade] = UPGRADES, target: int = VERSION
 ) -> None:
     """Create the ledger, or bring it to `target` step by step, in the caller's transaction."""
+    if ledger_version(connection, tables) == target:
+        return
     _one_at_a_time(connection)
     version = ledger_version(connection, tables)
     if version == target:

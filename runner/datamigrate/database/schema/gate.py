@@ -5,6 +5,7 @@ migration was done close the gate again.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
-from datamigrate.authoring.forms import FreeForm, RowsForm
+from datamigrate.authoring.forms import ComputeRows, FreeForm, RowsForm
+from datamigrate.authoring.row import rows_from
 from datamigrate.authoring.script import Script
 from datamigrate.database.ledger.records import MigrationRecord
 from datamigrate.thought.lifecycle import State
@@ -31,6 +33,7 @@ class Verdict:
 
 
 OPEN = Verdict(True)
+PAGE = 5_000
 
 
 def judge(connection: Connection, script: Script | None, record: MigrationRecord | None) -> Verdict:
@@ -74,9 +77,12 @@ def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Tabl
         )
         condition = f"NOT EXISTS ({_literal(done, dialect)})"
     if dialect.name == "postgresql":
+        lock = ""
+        if script is not None and isinstance(script.form, RowsForm):
+            lock = f"{_no_more_writers(script.form, dialect)}; "
         # dollar quoting with a tag of our own, so that the predicate may contain any text
         return (
-            f"DO $datamigrate$ BEGIN IF {condition} THEN RAISE EXCEPTION '{message}'; END IF; "
+            f"DO $datamigrate$ BEGIN {lock}IF {condition} THEN RAISE EXCEPTION '{message}'; END IF; "
             "END $datamigrate$"
         )
     # SQLite has no conditional error outside triggers; json() fails on a text that is no JSON.
@@ -85,17 +91,53 @@ def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Tabl
 
 
 def _judge_rows(connection: Connection, form: RowsForm, record: MigrationRecord | None) -> Verdict:
-    first: sa.Select[Any] = (
-        sa.select(sa.literal_column("1")).select_from(form.table).where(form.pending).limit(1)
-    )
-    if connection.execute(first).first() is None:
-        return OPEN
+    if not _any_pending(connection, form):
+        # what a transaction that is still open has written is seen once its lock is ours
+        if (lock := _no_more_writers(form, connection.dialect)) is None:
+            return OPEN
+        connection.execute(sa.text(lock))
+        if not _any_pending(connection, form):
+            return OPEN
     pending = _count(connection, form, form.pending)
-    if record is not None and record.state is State.DONE and pending <= record.left_alone:
+    was_done = record is not None and record.state is State.DONE and pending <= record.left_alone
+    if was_done and _all_left_alone(connection, form):
         return OPEN
     total = _count(connection, form, sa.true())
     still = "1 is" if pending == 1 else f"{pending:,} are"
     return Verdict(False, f"{total - pending:,} of {total:,} rows are done, {still} pending")
+
+
+def _any_pending(connection: Connection, form: RowsForm) -> bool:
+    first: sa.Select[Any] = (
+        sa.select(sa.literal_column("1")).select_from(form.table).where(form.pending).limit(1)
+    )
+    return connection.execute(first).first() is not None
+
+
+def _no_more_writers(form: RowsForm, dialect: sa.Dialect) -> str | None:
+    """The statement that waits for everybody who writes to the table and lets nobody begin until the
+    revision is applied; None where the transaction has seen to that already."""
+    if dialect.name != "postgresql":
+        return None
+    table = dialect.identifier_preparer.format_table(form.table)
+    return f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE"
+
+
+def _all_left_alone(connection: Connection, form: RowsForm) -> bool:
+    """Whether the script leaves every pending row alone. Asynchronous functions are not asked: Alembic has
+    no loop for them, and the count that the last run has verified must do."""
+    if not isinstance(form, ComputeRows):
+        return False
+    if inspect.iscoroutinefunction(form.function):
+        return True
+    columns = [column.label(f"read_{i}") for i, column in enumerate(form.reads)]
+    query: sa.Select[Any] = sa.select(*columns).select_from(form.table).where(form.pending)
+    for page in connection.execute(query).partitions(PAGE):
+        rows = rows_from(form, page)
+        answers = form.function(rows) if form.takes_batch else [form.function(row) for row in rows]
+        if any(answer is not None for answer in answers):
+            return False
+    return True
 
 
 def _rows(count: int) -> str:
