@@ -25,7 +25,7 @@ from datamigrate.thought.codec import show_key
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, is_smallest, next_pace
 from datamigrate.words import events
-from datamigrate.words.claim import Claim, owner_from
+from datamigrate.words.claim import Claim, person
 from datamigrate.words.errors import ClaimHeld, Fenced, KeepsComing
 from datamigrate.words.migration import Key
 
@@ -115,7 +115,7 @@ class Executor:
                 return Outcome.STOPPED
 
     def _wait_or_give_up(self, held: Held, told: Held | None) -> None:
-        holder = str(owner_from(held.owner))
+        holder = person(held.owner)
         if not self.place.wait:
             raise ClaimHeld(
                 f"{self.script.name} is being run by {holder}.",
