@@ -49,7 +49,7 @@ async def test_who_lost_the_claim_while_computing_cannot_write_its_batch(bench: 
         nonlocal calls
         calls += 1
         if calls == 2:
-            age_claim(bench.database)
+            await anyio.to_thread.run_sync(age_claim, bench.database)
             assert isinstance(await claim_as(bench, Ledger(BOB), "compute"), Claim)
         return [{"new": row.old * 2} for row in rows]
 
@@ -92,7 +92,7 @@ async def test_who_lost_the_claim_waits_and_goes_on_with_what_the_other_leaves(b
         nonlocal calls
         calls += 1
         if calls == 2:
-            age_claim(bench.database)
+            await anyio.to_thread.run_sync(age_claim, bench.database)
             other = await bench.run(bench.form(compute_batch(quick)), owner=BOB, max_batches=1)
             assert other.outcome == "stopped"
         return [{"new": row.old * 2} for row in rows]

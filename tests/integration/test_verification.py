@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import time
 from typing import Any
 
+import anyio
 import pytest
 
 from datamigrate.words.errors import KeepsComing, StillPending
@@ -173,13 +175,19 @@ async def test_a_row_changed_between_reading_and_writing_is_read_again(bench: Be
     fill(bench)
     calls = 0
 
+    def interfere() -> None:
+        bench.database.execute("UPDATE item SET old = 1000 WHERE serial = 5")
+        # the batch before this one may be writing still
+        while bench.pending() != ROWS - BATCH:
+            time.sleep(0.01)
+        bench.database.execute("DELETE FROM written")
+
     async def meanwhile(rows: list[Any]) -> list[Any]:
         nonlocal calls
         calls += 1
         if calls == 2:
             # nothing is held while Python computes, so the application is not kept waiting
-            bench.database.execute("UPDATE item SET old = 1000 WHERE serial = 5")
-            bench.database.execute("DELETE FROM written")
+            await anyio.to_thread.run_sync(interfere)
         return [{"new": row.old * 2} for row in rows]
 
     ran = await bench.run(bench.form(compute_batch(meanwhile)))

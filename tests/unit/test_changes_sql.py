@@ -56,7 +56,7 @@ def to_write(version: list[sa.ColumnElement[Any]], **given: Any) -> RowsToWrite:
         names=("email_key",),
         types=(sa.Text(),),
         within=changes.rows_of(fold, USERS, SLICE),
-        rows=[(11, "v", "x"), (12, "w", "y")],
+        columns=[[11, 12], ["v", "w"], ["x", "y"]],
     )
     return replace(write, **given)
 
@@ -202,7 +202,7 @@ def test_on_postgresql_a_composite_key_has_an_array_for_each_column() -> None:
         names=("paid", "total"),
         types=(sa.Boolean(), sa.Numeric()),
         within=UNPAID,
-        rows=[(1, "a", "v", True, 1)],
+        columns=[[1], ["a"], ["v"], [True], [1]],
     )
     assert sql(update_from_arrays(write), "postgresql") == (
         "UPDATE orders SET total=anon_1.c4, paid=anon_1.c3 "

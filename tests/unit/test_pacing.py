@@ -31,11 +31,10 @@ class Simulation:
     def batch(self) -> tuple[int, float]:
         """Rows and seconds of one batch; afterwards the pace has changed."""
         found = int(self.pace.span * self.density)
-        full = found >= self.pace.rows
         rows = min(found, self.pace.rows)
         # the span's end is looked for even where the rows end the batch first
         seconds = self.overhead + rows * self.per_row + self.pace.span * self.per_key
-        self.pace = next_pace(self.pace, seconds, full, self.limits)
+        self.pace = next_pace(self.pace, seconds, rows, self.limits)
         return rows, seconds
 
     def batches(self, count: int) -> list[tuple[int, float]]:
@@ -86,7 +85,7 @@ def test_one_slow_batch_does_not_make_the_size_swing() -> None:
     simulation = Simulation(1e-4)
     simulation.batches(15)
     settled = simulation.pace.rows
-    simulation.pace = next_pace(simulation.pace, 2 * TARGET, True, LIMITS)
+    simulation.pace = next_pace(simulation.pace, 2 * TARGET, simulation.pace.rows, LIMITS)
     assert settled / 2 < simulation.pace.rows < settled
     assert max(rows for rows, _ in simulation.batches(10)) <= settled
 
@@ -112,12 +111,12 @@ def test_after_a_slow_down_has_passed_the_size_comes_back() -> None:
 
 
 def test_no_step_up_is_larger_than_twofold_and_no_step_down_larger_than_fourfold() -> None:
-    assert next_pace(Pace(1000, 4000), 0.0, True, LIMITS).rows == 2000
-    assert next_pace(Pace(1000, 4000), 3600.0, True, LIMITS).rows == 250
+    assert next_pace(Pace(1000, 4000), 0.0, 1000, LIMITS).rows == 2000
+    assert next_pace(Pace(1000, 4000), 3600.0, 1000, LIMITS).rows == 250
 
 
 def test_a_clock_that_goes_backwards_is_a_quick_batch() -> None:
-    assert next_pace(Pace(1000, 4000), -1.0, True, LIMITS).rows == 2000
+    assert next_pace(Pace(1000, 4000), -1.0, 1000, LIMITS).rows == 2000
 
 
 # sparse and dense stretches
@@ -154,23 +153,38 @@ def test_alternating_stretches_have_no_overlong_batch_once_the_size_has_settled(
         assert max(seconds for _, seconds in simulation.batches(12)) < 2.2 * TARGET
 
 
-def test_dense_batches_bring_the_span_back_to_a_few_times_the_rows() -> None:
+def test_full_batches_bring_a_wide_span_back_to_the_rows() -> None:
     pace = Pace(500, 2_000_000)
-    for _ in range(10):
-        pace = next_pace(pace, TARGET, True, LIMITS)
-    assert pace.span == pace.rows * 8
+    for _ in range(40):
+        pace = next_pace(pace, TARGET, 500, LIMITS)
+    assert pace == Pace(500, 500)
 
 
-def test_one_dense_batch_does_not_forget_a_wide_span_at_once() -> None:
-    assert next_pace(Pace(500, 2_000_000), TARGET, True, LIMITS).span == 1_000_000
+def test_where_nearly_every_row_is_pending_the_span_is_the_rows_and_nothing_is_counted() -> None:
+    simulation = Simulation(1e-4, density=0.9)
+    assert all(pace.span == pace.rows for pace in paces_of(simulation, 20))
+
+
+def paces_of(simulation: Simulation, batches: int) -> Iterator[Pace]:
+    for _ in range(batches):
+        simulation.batch()
+        yield simulation.pace
+
+
+def test_one_full_batch_does_not_forget_a_wide_span_at_once() -> None:
+    assert next_pace(Pace(500, 2_000_000), TARGET, 500, LIMITS).span == 1_000_000
 
 
 def test_a_sparse_batch_that_was_quick_leaves_the_rows_alone() -> None:
-    assert next_pace(Pace(500, 2000), 0.01, False, LIMITS) == Pace(500, 4000)
+    assert next_pace(Pace(500, 2000), 0.01, 0, LIMITS) == Pace(500, 4000)
+
+
+def test_a_span_grows_no_wider_than_the_rows_found_in_it_call_for() -> None:
+    assert next_pace(Pace(500, 2000), 0.01, 400, LIMITS) == Pace(500, 3125)
 
 
 def test_a_sparse_batch_that_was_slow_takes_both_back() -> None:
-    assert next_pace(Pace(500, 2000), 10.0, False, LIMITS) == Pace(125, 500)
+    assert next_pace(Pace(500, 2000), 10.0, 0, LIMITS) == Pace(125, 500)
 
 
 @pytest.mark.parametrize("density", [0.5, 0.2, 0.1, 0.03])
@@ -231,7 +245,7 @@ def test_a_fixed_batch_size_is_found_in_full_however_sparse_its_rows_are() -> No
 
 def test_a_fixed_batch_size_comes_back_after_a_timeout() -> None:
     limits = fixed(LIMITS, 1000)
-    assert next_pace(after_timeout(Pace(1000, 4000), limits), TARGET, True, limits).rows == 1000
+    assert next_pace(after_timeout(Pace(1000, 4000), limits), TARGET, 500, limits).rows == 1000
 
 
 paces = st.builds(Pace, st.integers(1, 200_000), st.integers(1, 5_000_000))
@@ -240,11 +254,11 @@ limits = st.builds(
 )
 
 
-@given(paces, st.floats(-1, 1e6), st.booleans(), limits)
+@given(paces, st.floats(-1, 1e6), st.integers(0, 200_000), limits)
 def test_the_next_pace_is_whole_positive_and_within_the_limits(
-    pace: Pace, seconds: float, full: bool, within: Limits
+    pace: Pace, seconds: float, found: int, within: Limits
 ) -> None:
-    after = next_pace(pace, seconds, full, within)
+    after = next_pace(pace, seconds, min(found, pace.rows), within)
     assert isinstance(after.rows, int)
     assert isinstance(after.span, int)
     assert 1 <= after.span <= max(within.max_span, after.rows)

@@ -12,10 +12,9 @@ from datamigrate.words.migration import Bounds, Key
 
 @dataclass(frozen=True)
 class Slice:
-    """The next piece of the key space; `full` when it has as many pending rows as the pace allows."""
+    """The next piece of the key space."""
 
     bounds: Bounds
-    full: bool
     is_last: bool
 
 
@@ -24,10 +23,10 @@ async def choose(
 ) -> Slice:
     """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
     end = await first_key(connection, nth_key(keyset, reach, pace.span)) or reach.upper
-    looked_at = Bounds(reach.lower, end)
-    full = await first_key(connection, nth_key(keyset, looked_at, pace.rows, pending))
-    upper = full or end
-    return Slice(Bounds(reach.lower, upper), full is not None, upper == reach.upper)
+    if pace.span > pace.rows:
+        looked_at = Bounds(reach.lower, end)
+        end = await first_key(connection, nth_key(keyset, looked_at, pace.rows, pending)) or end
+    return Slice(Bounds(reach.lower, end), end == reach.upper)
 
 
 async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:

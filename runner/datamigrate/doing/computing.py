@@ -35,12 +35,20 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Computed:
-    """`rows` to write, as the dialect wants them: key, version, values; and the keys left alone."""
+KeyOf = Callable[[int], Key]
+"""The key of the row at a place, for an error to name."""
 
-    rows: tuple[tuple[Any, ...], ...]
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """`columns` to write, as the dialect wants them: key, version, values, a list each with a place for
+    every row; and the keys left alone."""
+
+    columns: tuple[list[Any], ...]
     left_alone: tuple[Key, ...]
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
 
 
 async def compute(
@@ -49,23 +57,21 @@ async def compute(
     """Call the function for all rows read. Raises BatchFailed with the key of the row it fails on."""
     start = key_width + version_width
     rows = rows_from(form, [r[start:] for r in raw])
-    keys = [tuple(r[:key_width]) for r in raw]
     if not rows:
-        return Computed((), ())
+        return Computed(tuple([] for _ in range(start + len(form.writes))), ())
     if form.takes_batch:
         results = await _whole_batch(form, rows, file)
     else:
-        results = await _row_by_row(form, rows, keys, file)
-    wanted = _wanted(form)
-    written: list[tuple[Any, ...]] = []
-    left_alone: list[Key] = []
-    for raw_row, key, result in zip(raw, keys, results, strict=True):
-        if result is None:
-            left_alone.append(key)
-        else:
-            _check(wanted, key, result)
-            written.append((*raw_row[:start], *(result[name] for name in wanted)))
-    return Computed(tuple(written), tuple(left_alone))
+        results = await _row_by_row(form, rows, lambda i: tuple(raw[i][:key_width]), file)
+    alone = [r for r, result in zip(raw, results, strict=True) if result is None]
+    if alone:
+        raw = [r for r, result in zip(raw, results, strict=True) if result is not None]
+        results = [result for result in results if result is not None]
+    values = _values(_wanted(form), results, lambda i: tuple(raw[i][:key_width]))
+    return Computed(
+        (*([r[i] for r in raw] for i in range(start)), *values),
+        tuple(tuple(r[:key_width]) for r in alone),
+    )
 
 
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
@@ -82,24 +88,24 @@ async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[A
     return list(results)
 
 
-async def _row_by_row(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
+async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
     if inspect.iscoroutinefunction(form.function):
-        return await _concurrently(form, rows, keys, file)
+        return await _concurrently(form, rows, key_of, file)
 
     def in_turn() -> list[Any]:
-        results: list[Any] = []
-        for row, key in zip(rows, keys, strict=True):
-            try:
-                results.append(form.function(row))
-            except (Exception, SystemExit) as error:
-                raise _at_row(form, error, key, file) from error
+        function, results = form.function, []
+        try:
+            for row in rows:
+                results.append(function(row))  # its length tells the row that failed
+        except (Exception, SystemExit) as error:
+            raise _at_row(form, error, key_of(len(results)), file) from error
         return results
 
     # in a thread, so that heartbeats and signals are served however long the function takes
     return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
 
 
-async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
+async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
     results: list[Any] = [None] * len(rows)
     failures: list[BatchFailed] = []
     limiter = anyio.Semaphore(form.options.concurrency)
@@ -109,7 +115,7 @@ async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], fil
             async with limiter:
                 results[i] = await form.function(rows[i])
         except (Exception, SystemExit) as error:
-            failures.append(_at_row(form, error, keys[i], file))
+            failures.append(_at_row(form, error, key_of(i), file))
             group.cancel_scope.cancel()
 
     async with anyio.create_task_group() as group:
@@ -134,22 +140,33 @@ def _accepted(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
         return ()
 
 
-def _check(wanted: Mapping[str, tuple[type, ...]], key: Key, result: Any) -> None:
-    if type(result) is not dict and not isinstance(result, Mapping):
-        raise BatchFailed(
-            f"Row {show_key(key)}: migrate() returned {type(result).__name__}, not a mapping.",
-            f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
-        )
-    if result.keys() != wanted.keys():
-        raise _wrong_columns(wanted, key, set(map(str, result)))
-    for name, accepted in wanted.items():
-        value = result[name]
-        if value is not None and accepted and not isinstance(value, accepted):
+def _values(wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf) -> list[list[Any]]:
+    """The results column by column. Raises BatchFailed for one that does not fit."""
+    for i, result in enumerate(results):
+        if type(result) is not dict and not isinstance(result, Mapping):
             raise BatchFailed(
-                f"Row {show_key(key)}: migrate() returned {type(value).__name__} for {name}, "
+                f"Row {show_key(key_of(i))}: migrate() returned {type(result).__name__}, not a mapping.",
+                f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
+            )
+        if result.keys() != wanted.keys():
+            raise _wrong_columns(wanted, key_of(i), set(map(str, result)))
+    columns = []
+    for name, accepted in wanted.items():
+        column = [result[name] for result in results]
+        # the kinds that there are, at the speed of C; a look at each row only when one of them is wrong
+        if accepted and not all(_fits(kind, accepted) for kind in set(map(type, column))):
+            i, kind = next((i, type(v)) for i, v in enumerate(column) if not _fits(type(v), accepted))
+            raise BatchFailed(
+                f"Row {show_key(key_of(i))}: migrate() returned {kind.__name__} for {name}, "
                 f"which takes {accepted[0].__name__}.",
                 "Convert it in the script.",
             )
+        columns.append(column)
+    return columns
+
+
+def _fits(kind: type, accepted: tuple[type, ...]) -> bool:
+    return kind is type(None) or issubclass(kind, accepted)
 
 
 def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: set[str]) -> BatchFailed:

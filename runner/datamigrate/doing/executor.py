@@ -17,10 +17,11 @@ from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys
 from datamigrate.doing.heartbeat import with_heartbeat
+from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.owner import is_gone
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.stopping import Stop
-from datamigrate.doing.work import Change, Work
+from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, is_smallest, next_pace
@@ -67,6 +68,7 @@ class Executor:
     pace: Pace = field(default=Pace(1, 1), init=False)
     in_doubt: bool = field(default=False, init=False)
     last_sign: float = field(default=0.0, init=False)
+    ahead: Portion | None = field(default=None, init=False)
 
     async def run(self) -> Outcome:
         """Claim it, work, verify, give it back. Raises what stopped it, after the ledger knows."""
@@ -165,22 +167,46 @@ class Executor:
         self.claim = replace(self._mine, upper=upper, exhausted=upper is None)
 
     async def _batch(self) -> Change:
-        claim, settings = self._mine, self.settings
+        claim = self._mine
         if claim.exhausted:
             # the commit that seemed lost had arrived, and it was the last one
-            return Change(claim.cursor, exhausted=True, full=False, rows=0)
+            return Change(claim.cursor, exhausted=True, rows=0)
+        portion = self._read_already(claim) or await self._prepared(claim)
+        if not self._may_read_ahead or portion.is_last:
+            return await self._applied(claim, portion)
+        behind = replace(claim, cursor=portion.end)
+        change, self.ahead = await overlapping(
+            partial(self._applied, claim, portion), partial(self._prepared, behind)
+        )
+        return change
+
+    async def _prepared(self, claim: Claim) -> Portion:
         began = time.monotonic()
-        thorough = claim.sweep > 0 or claim.cursor is None
         portion = await self.work.prepare(self.place.database.looking, claim, self.pace)
+        return replace(portion, seconds=time.monotonic() - began)
+
+    def _read_already(self, claim: Claim) -> Portion | None:
+        ahead, self.ahead = self.ahead, None
+        fits = ahead is not None and (ahead.claim.cursor, ahead.claim.sweep) == (claim.cursor, claim.sweep)
+        # after a timeout the batch is to be smaller than what was read for it
+        return ahead if fits and ahead and ahead.pace.rows <= 2 * self.pace.rows else None
+
+    async def _applied(self, claim: Claim, portion: Portion) -> Change:
+        settings, began = self.settings, time.monotonic()
+        thorough = claim.sweep > 0 or claim.cursor is None
         async with self.place.database.writing(settings.timeouts, settings.durable_batches) as connection:
             change = await self.work.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
-            pace = next_pace(self.pace, seconds, change.full, settings.limits)
+            pace = next_pace(portion.pace, max(seconds, portion.seconds), change.found, settings.limits)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
             await self.place.ledger.checkpoint(connection, claim, seconds)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
         return change
+
+    @property
+    def _may_read_ahead(self) -> bool:
+        return self.work.computes and self.place.database.dialect.reads_while_writing
 
     # verifying --------------------------------------------------------------------------------------
 

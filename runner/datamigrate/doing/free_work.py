@@ -43,7 +43,7 @@ class FreeWork:
                 f"migrate() has run, and remaining() says {after:,}; before, it said {before:,}.",
                 "Let migrate() do the rows that remaining() counts, or mend remaining().",
             )
-        return Change(None, exhausted=not after, full=False, rows=(before or 0) - (after or 0))
+        return Change(None, exhausted=not after, rows=(before or 0) - (after or 0))
 
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """What `remaining` says; without one, having run is all there is to know."""

@@ -13,6 +13,7 @@ from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, Rows
 from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate, RowsToWrite
+from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import Keyset, pending_keys
 from datamigrate.doing.choosing import choose, find_upper
 from datamigrate.doing.computing import Computed, compute
@@ -108,7 +109,7 @@ class SetWork(RowsWork):
         chosen = await choose(connection, self.keyset, self.form.pending, _reach(portion.claim), portion.pace)
         async with self.changing(connection, chosen.bounds, thorough):
             rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
-        return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows)
+        return Change(chosen.bounds.upper, chosen.is_last, rows, found=rows)
 
     async def foresee(
         self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
@@ -149,7 +150,7 @@ class ComputeWork(RowsWork):
         async with look() as connection:
             chosen = await choose(connection, self.keyset, self.form.pending, _reach(claim), pace)
             query = changes.read(self.form, self.keyset, chosen.bounds, version)
-            rows = (await connection.execute(query)).all()
+            rows = await fetch(connection, query)
         with in_slice(chosen.bounds):
             computed = await compute(self.form, len(self.keyset.names), len(version), rows, self.file)
         return Portion(claim, pace, chosen, computed)
@@ -162,10 +163,11 @@ class ComputeWork(RowsWork):
         async with self.changing(connection, chosen.bounds, thorough) as excused:
             excused.update(computed.left_alone)
             rows = await self._write(connection, chosen.bounds, computed)
-            if rows < len(computed.rows):
+            if rows < len(computed):
                 # the application has changed some of them meanwhile: a later sweep reads them again
-                excused.update(row[: len(self.keyset.names)] for row in computed.rows)
-        return Change(chosen.bounds.upper, chosen.is_last, chosen.full, rows, len(computed.left_alone))
+                excused.update(zip(*computed.columns[: len(self.keyset.names)], strict=True))
+        alone = len(computed.left_alone)
+        return Change(chosen.bounds.upper, chosen.is_last, rows, alone, found=len(computed) + alone)
 
     async def left_alone(self, look: Look) -> int | None:
         """Asked of every pending row, a page at a time."""
@@ -176,7 +178,7 @@ class ComputeWork(RowsWork):
             portion = await self.prepare(look, claim, PAGE)
             assert portion.slice is not None
             assert portion.computed is not None
-            if portion.computed.rows:
+            if len(portion.computed):
                 return None
             alone += len(portion.computed.left_alone)
             claim = replace(claim, cursor=portion.slice.bounds.upper, exhausted=portion.slice.is_last)
@@ -189,13 +191,13 @@ class ComputeWork(RowsWork):
         portion = await self.prepare(look, claim, pace)
         assert portion.computed is not None
         width, count = len(self.keyset.names), len(self.form.written)
-        computed = {tuple(row[:width]): row[-count:] for row in portion.computed.rows}
+        computed = {row[:width]: row[-count:] for row in zip(*portion.computed.columns, strict=True)}
         return {
             key: dict(zip(self.form.written, computed[key], strict=True)) for key in keys if key in computed
         }
 
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
-        if not computed.rows:
+        if not len(computed):
             return 0
         return await self.dialect.write_rows(
             connection,
@@ -207,7 +209,7 @@ class ComputeWork(RowsWork):
                 names=self.form.written,
                 types=self.types,
                 within=changes.rows_of(self.form, self.keyset, bounds),
-                rows=computed.rows,
+                columns=computed.columns,
             ),
         )
 

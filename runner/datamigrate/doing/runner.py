@@ -11,6 +11,7 @@ from datamigrate.database.examining import examine
 from datamigrate.doing.executor import Executor, Outcome, Workplace
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.free_work import FreeWork
+from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.rows_work import ComputeWork, SetWork
 from datamigrate.doing.settings import Settings, for_script
 from datamigrate.doing.work import Work
@@ -97,7 +98,8 @@ async def _run_step(place: Workplace, script: Script, settings: Settings, batch_
     try:
         work = await work_for(place.database, script)
         fitting = for_script(settings, script.migration.options, work.computes, batch_size)
-        outcome = await Executor(place, script, work, fitting).run()
+        with made_for_many_rows():
+            outcome = await Executor(place, script, work, fitting).run()
     except Exception as error:
         failure = failed_batch(script.migration, error, kept=0)
         return Result(script.name, "failed", failure)

@@ -20,26 +20,36 @@ Look = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 @dataclass(frozen=True)
 class Portion:
-    """What `prepare` hands to `apply`: the claim as it stood, and what was read and computed."""
+    """What `prepare` hands to `apply`: the claim as it stood, and what was read and computed in how many
+    seconds."""
 
     claim: Claim
     pace: Pace
     slice: Slice | None = None
     computed: Computed | None = None
+    seconds: float = 0.0
+
+    @property
+    def end(self) -> Key | None:
+        """The last key of what was read; None when nothing was."""
+        return None if self.slice is None else self.slice.bounds.upper
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows, as far as is known."""
+        return self.slice is None or self.slice.is_last
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a batch did: where it ended, and how many rows it changed or left alone by choice.
-
-    `full` says that the number of rows ended it, and not the number of keys looked at.
-    """
+    """What a batch did: where it ended, how many rows it changed, and left alone by choice, out of how many
+    that it `found` pending."""
 
     cursor: Key | None
     exhausted: bool
-    full: bool
     rows: int
     left_alone: int = 0
+    found: int = 0
 
 
 class Work(Protocol):

@@ -2,13 +2,22 @@
 
 A batch ends at whichever comes first: `rows` pending rows, or `span` keys looked at. The first bounds
 the work and the locks where pending rows are dense, the second bounds the search where they are sparse.
+Where nearly every row is pending the two are the same number, and nothing needs to be counted.
 """
 
 from dataclasses import dataclass, replace
 
 GROWTH = 2.0
 SHRINK = 0.25
-SPAN_OF_ROWS = 4
+
+DENSE = 0.5
+"""A batch of as many keys as it may have rows is dense when at least this part of them was pending."""
+
+SLACK = 1.25
+"""How much wider a span is than the density of the last batch calls for."""
+
+NARROW = 8
+"""A span of so many times the rows is given up slowly, a wider one by halves."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +39,20 @@ class Pace:
 
 
 def first_pace(rows: int) -> Pace:
-    """Where to start: small, since nothing is known yet."""
-    return Pace(rows, rows * SPAN_OF_ROWS)
+    """Where to start: small, since nothing is known yet, and as if every row were pending."""
+    return Pace(rows, rows)
 
 
-def next_pace(pace: Pace, seconds: float, full: bool, limits: Limits) -> Pace:
-    """The pace after a batch that took `seconds`; `full` when `rows` ended it and not `span`."""
+def next_pace(pace: Pace, seconds: float, found: int, limits: Limits) -> Pace:
+    """The pace after a batch that took `seconds` and found so many pending rows."""
     factor = _factor(seconds, limits.target_time)
-    if full:
+    is_full = found >= (pace.rows * DENSE if pace.span <= pace.rows else pace.rows)
+    if is_full:
         rows = _within(pace.rows * factor, limits.min_rows, limits.max_rows)
-        # a span that is not what ends batches shrinks, so that a denser stretch finds it small again
-        span = min(pace.span, max(rows * SPAN_OF_ROWS * 2, pace.span // 2))
-        return Pace(rows, _within(span, rows, limits.max_span))
+        return Pace(rows, _within(_narrower(pace, rows), rows, max(limits.max_span, rows)))
     rows = pace.rows if factor >= 1 else _within(pace.rows * factor, limits.min_rows, limits.max_rows)
-    return Pace(rows, _within(pace.span * factor, rows, max(limits.max_span, rows)))
+    wider = min(factor, max(1.0, SLACK * pace.rows / found)) if found else factor
+    return Pace(rows, _within(pace.span * wider, rows, max(limits.max_span, rows)))
 
 
 def after_timeout(pace: Pace, limits: Limits) -> Pace:
@@ -68,6 +77,13 @@ def _factor(seconds: float, target: float) -> float:
     ratio = target / max(seconds, target / 1000)
     damped = ratio if ratio < SHRINK or ratio > GROWTH else ratio**0.5
     return min(GROWTH, max(SHRINK, damped))
+
+
+def _narrower(pace: Pace, rows: int) -> float:
+    # rows ended the batch and not the span: a denser stretch is to find it small again
+    if pace.span <= pace.rows:
+        return rows
+    return pace.span * (0.9 if pace.span <= NARROW * rows else 0.5)
 
 
 def _within(value: float, low: int, high: int) -> int:

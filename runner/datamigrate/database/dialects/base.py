@@ -29,9 +29,13 @@ class Estimate:
 
 
 class Dialect(Protocol):
-    """One database. Stateless; everything it needs is passed in."""
+    """One database. Stateless; everything it needs is passed in.
+
+    One that `reads_while_writing` lets a connection read on while another one's transaction is written.
+    """
 
     name: str
+    reads_while_writing: bool
 
     def engine(self, address: Address, read_only: bool) -> AsyncEngine:
         """An engine whose transactions, timeouts and statements behave as the runner expects."""
@@ -73,8 +77,8 @@ class Dialect(Protocol):
 class RowsToWrite:
     """Computed values on their way to the table.
 
-    `rows` holds one tuple per row: the key's values, then the row's version, then the values of the
-    columns `names`. `within` repeats the batch's key range and the pending predicate, without which the
+    `columns` holds one list for each of the key's values, then of the row's version, then of the columns
+    `names`, with a place for every row. `within` repeats the batch's key range and the pending predicate, without which the
     planner may choose to walk the whole table.
     """
 
@@ -85,7 +89,7 @@ class RowsToWrite:
     names: tuple[str, ...]
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
-    rows: Sequence[tuple[Any, ...]]
+    columns: Sequence[list[Any]]
 
 
 def parameter(number: int) -> str:

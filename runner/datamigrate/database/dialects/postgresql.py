@@ -32,6 +32,7 @@ class PostgreSQL:
     may hand each transaction another server connection."""
 
     name = "postgresql"
+    reads_while_writing = True
 
     def engine(self, address: Address, read_only: bool) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write."""
@@ -183,14 +184,13 @@ def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:
 
 def update_from_arrays(write: RowsToWrite) -> sa.Update:
     """`UPDATE … FROM unnest(arrays)`: one array for each key column, the version and each written column."""
-    arrays = list(zip(*write.rows, strict=True))
     types = [*write.key_types, *(v.type for v in write.version), *write.types]
     names = [f"c{i}" for i in range(len(types))]
     values = (
         sa.func.unnest(
             *(
-                sa.bindparam(f"a{i}", list(array), type_=postgresql.ARRAY(kind))
-                for i, (array, kind) in enumerate(zip(arrays, types, strict=True))
+                sa.bindparam(f"a{i}", array, type_=postgresql.ARRAY(kind))
+                for i, (array, kind) in enumerate(zip(write.columns, types, strict=True))
             )
         )
         .table_valued(
@@ -227,7 +227,7 @@ async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> 
         )
     )
     changed = 0
-    for row in write.rows:
+    for row in zip(*write.columns, strict=True):
         changed += (
             await connection.execute(statement, {parameter(i): v for i, v in enumerate(row)})
         ).rowcount

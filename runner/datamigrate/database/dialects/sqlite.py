@@ -38,6 +38,7 @@ class SQLite:
     """One writer at a time: a batch takes the write lock when it begins, and everyone else waits."""
 
     name = "sqlite"
+    reads_while_writing = False
 
     def engine(self, address: Address, read_only: bool) -> AsyncEngine:
         """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
@@ -101,8 +102,8 @@ class SQLite:
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""
-        names = [parameter(i) for i in range(len(write.rows[0]))]
-        rows = [dict(zip(names, row, strict=True)) for row in write.rows]
+        names = [parameter(i) for i in range(len(write.columns))]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*write.columns, strict=True)]
         result = await connection.execute(update_by_key(write), rows)
         return int(result.rowcount)
 
