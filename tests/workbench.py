@@ -22,7 +22,8 @@ from datamigrate.database.database import Database, open_database
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.executor import Workplace
 from datamigrate.doing.owner import this_process
-from datamigrate.doing.runner import Result, run_plan
+from datamigrate.doing.result import Result
+from datamigrate.doing.runner import run_plan
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.thought.pacing import Limits

@@ -50,8 +50,8 @@ class Book:
         async with self.database.writing() as connection:
             return await getattr(Ledger(owner, self.schema), verb)(connection, *arguments, **options)
 
-    async def claim(self, owner: Owner, evict: str | None = None, checksum: str = "0" * 16) -> Any:
-        return await self.step(owner, "claim", migration(checksum=checksum), EXPIRY, evict=evict)
+    async def claim(self, owner: Owner, gone: tuple[str, ...] = (), checksum: str = "0" * 16) -> Any:
+        return await self.step(owner, "claim", migration(checksum=checksum), EXPIRY, gone=gone)
 
     async def claimed(self, owner: Owner) -> Claim:
         claim = await self.claim(owner)
@@ -230,7 +230,7 @@ async def test_a_claim_is_given_to_one_and_named_to_the_others(database: Scratch
         assert (claim.generation, claim.cursor, claim.upper, claim.sweep) == (1, None, None, 0)
         assert not claim.exhausted
         before = database.dump()
-        assert await book.claim(BOB) == Held(ANN.identity)
+        assert await book.claim(BOB) == Held((ANN.identity,))
         assert database.dump() == before
         assert await book.moves() == [("pending", "running", "run", None, str(ANN))]
 
@@ -249,7 +249,7 @@ async def test_of_many_who_claim_at_once_one_gets_it(database: ScratchDatabase) 
             group.start_soon(try_it, replace(ANN, pid=number))
     claims = [claim for claim in got if isinstance(claim, Claim)]
     assert len(claims) == 1
-    assert [held for held in got if held not in claims] == [Held(claims[0].owner.identity)] * 5
+    assert [held for held in got if held not in claims] == [Held((claims[0].owner.identity,))] * 5
 
 
 async def test_an_expired_claim_is_taken_over_by_the_databases_clock(database: ScratchDatabase) -> None:
@@ -310,8 +310,8 @@ async def test_an_owner_known_to_be_gone_is_evicted_and_nobody_else(database: Sc
         book = await Book(ours).enrolled()
         await book.claimed(ANN)
         carol = replace(BOB, user="carol", token="cccc")
-        assert await book.claim(carol, evict=BOB.identity) == Held(ANN.identity)
-        claim = await book.claim(carol, evict=ANN.identity)
+        assert await book.claim(carol, gone=(BOB.identity,)) == Held((ANN.identity,))
+        claim = await book.claim(carol, gone=(ANN.identity,))
         assert isinstance(claim, Claim)
         assert (claim.generation, claim.owner) == (2, carol)
 
@@ -341,7 +341,7 @@ async def test_claiming_an_edited_script_begins_at_the_first_row_and_keeps_the_c
 ) -> None:
     async with opened(database) as ours:
         book = await Book(ours).enrolled()
-        claim = replace(await book.claimed(ANN), upper=(9,))
+        claim = await book.step(ANN, "begin_walk", replace(await book.claimed(ANN), upper=(9,)))
         await book.step(ANN, "checkpoint", claim.after((5,), True, 4, 1), 0.1)
         await book.step(ANN, "leave", claim, Cause.STOP)
         again = await book.claim(BOB, checksum="edited")
@@ -461,6 +461,7 @@ async def test_a_cursor_comes_back_exactly_as_it_was_kept(database: ScratchDatab
     async with opened(database) as ours:
         book = await Book(ours).enrolled()
         claim = replace(await book.claimed(ANN), upper=key, size=17, span=68, sweep=3)
+        claim = await book.step(ANN, "begin_walk", claim)
         await book.step(ANN, "checkpoint", claim.after(key, True, 2**40, 3), 0.25)
         found = await book.claimed(ANN)
     assert (found.cursor, found.upper) == (key, key)

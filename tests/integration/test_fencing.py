@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,13 @@ def fill(bench: Bench) -> None:
     bench.table(rows=((i,) for i in range(ROWS)))
 
 
+def age_claim_behind_the_first_batch(bench: Bench) -> None:
+    """What is computed ahead must not interfere with the batch that is being written meanwhile."""
+    while bench.pending() != ROWS - BATCH:
+        time.sleep(0.01)
+    age_claim(bench.database)
+
+
 async def claim_as(bench: Bench, ledger: Ledger, kind: str) -> Claim | Held | None:
     async with opened(bench.database) as database, database.writing() as connection:
         return await ledger.claim(connection, migration(kind=kind), expiry=30)
@@ -49,7 +57,7 @@ async def test_who_lost_the_claim_while_computing_cannot_write_its_batch(bench: 
         nonlocal calls
         calls += 1
         if calls == 2:
-            await anyio.to_thread.run_sync(age_claim, bench.database)
+            await anyio.to_thread.run_sync(age_claim_behind_the_first_batch, bench)
             assert isinstance(await claim_as(bench, Ledger(BOB), "compute"), Claim)
         return [{"new": row.old * 2} for row in rows]
 
@@ -92,7 +100,7 @@ async def test_who_lost_the_claim_waits_and_goes_on_with_what_the_other_leaves(b
         nonlocal calls
         calls += 1
         if calls == 2:
-            await anyio.to_thread.run_sync(age_claim, bench.database)
+            await anyio.to_thread.run_sync(age_claim_behind_the_first_batch, bench)
             other = await bench.run(bench.form(compute_batch(quick)), owner=BOB, max_batches=1)
             assert other.outcome == "stopped"
         return [{"new": row.old * 2} for row in rows]

@@ -281,7 +281,8 @@ def test_a_single_timeout_is_set_locally_too() -> None:
             "batches=?, size=?, span=?, seconds=(datamigrate_range.seconds + ?), "
             "heartbeat=strftime('%Y-%m-%d %H:%M:%f', 'now') "
             "WHERE datamigrate_range.migration = ? AND datamigrate_range.number = ? "
-            "AND datamigrate_range.generation = ? AND datamigrate_range.owner = ?",
+            "AND datamigrate_range.generation = ? AND datamigrate_range.owner = ? "
+            "AND datamigrate_range.upper IS ?",
         ),
         (
             "postgresql",
@@ -290,12 +291,13 @@ def test_a_single_timeout_is_set_locally_too() -> None:
             "size=$8::INTEGER, span=$9::INTEGER, seconds=(datamigrate_range.seconds + $10::FLOAT), "
             "heartbeat=clock_timestamp() "
             "WHERE datamigrate_range.migration = $11::VARCHAR AND datamigrate_range.number = $12::INTEGER "
-            "AND datamigrate_range.generation = $13::BIGINT AND datamigrate_range.owner = $14::VARCHAR",
+            "AND datamigrate_range.generation = $13::BIGINT AND datamigrate_range.owner = $14::VARCHAR "
+            "AND datamigrate_range.upper IS NOT DISTINCT FROM $15::VARCHAR",
         ),
     ],
 )
 def test_a_checkpoint_is_written_by_the_owner_of_this_generation_only(dialect: str, text: str) -> None:
-    assert sql(Ledger(OWNER).checkpoint_statement(claim(), 0.5), dialect) == text
+    assert sql(Ledger(OWNER).checkpoint_statement(claim(upper=(99,)), 0.5), dialect) == text
 
 
 def test_a_checkpoint_keeps_the_claim() -> None:
@@ -324,6 +326,7 @@ def test_a_checkpoint_keeps_the_claim() -> None:
         "number_1": 2,
         "generation_1": 7,
         "owner_1": OWNER.identity,
+        "upper_1": '{"v":1,"key":[["int","99"]]}',
     }
 
 

@@ -50,6 +50,7 @@ def test_all_facts_of_a_batch_are_told() -> None:
         "total": 5,
         "size": 500,
         "last_key": "42",
+        "range": 0,
     }
 
 

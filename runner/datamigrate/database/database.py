@@ -96,12 +96,12 @@ class Database:
                 await connection.close()
 
 
-def open_database(address: Address, read_only: bool) -> Database:
-    """The database at this address; nothing is connected yet. A missing SQLite file is an error at once."""
+def open_database(address: Address, read_only: bool, connections: int = 5) -> Database:
+    """The database at this address; nothing is connected yet, and never more than so many `connections`. A missing SQLite file is an error at once."""
     if address.file is not None and not str(address.file).startswith("file:") and not address.file.exists():
         raise no_sqlite_file(address.file, address.source)
     dialect = dialect_for(address.backend)
-    engine = dialect.engine(address, read_only)
+    engine = dialect.engine(address, read_only, connections)
     watch(engine.sync_engine)
     event.listen(engine.sync_engine, "invalidate", partial(_stop_statement, dialect))
     return Database(address, dialect, engine)

@@ -76,6 +76,11 @@ def nth_key(
     return sa.select(*keyset.columns).where(*inside).order_by(*keyset.columns).limit(1).offset(n - 1)
 
 
+def keys_within(keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
+    """All keys of the slice, in order."""
+    return sa.select(*keyset.columns).where(within(keyset, bounds)).order_by(*keyset.columns)
+
+
 def last_pending(keyset: Keyset, pending: sa.ColumnElement[bool], n: int) -> sa.Select[Any]:
     """The n-th pending key (from 1) counted from the end."""
     backwards = (c.desc() for c in keyset.columns)

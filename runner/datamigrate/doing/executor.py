@@ -18,28 +18,30 @@ from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
-from datamigrate.doing.owner import is_gone
+from datamigrate.doing.owner import is_gone, is_same_process
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
-from datamigrate.thought.lifecycle import Cause
+from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, is_smallest, next_pace
 from datamigrate.words import events
-from datamigrate.words.claim import Claim, person
-from datamigrate.words.errors import ClaimHeld, Fenced, KeepsComing
-from datamigrate.words.migration import Key
+from datamigrate.words.claim import Claim, Tally, person
+from datamigrate.words.errors import BatchFailed, ClaimHeld, Cut, Fenced, KeepsComing
+from datamigrate.words.migration import Bounds, Key
 
 WAIT_STEP = 0.5
+WAIT_STEP_AMONG_US = 0.05
 
 T = TypeVar("T")
 
 
 class Outcome(Enum):
-    """How the work on one migration ended, when nothing failed."""
+    """How a worker ended, when nothing failed."""
 
     DONE = "done"
     STOPPED = "stopped"
+    NOTHING_FREE = "nothing free"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +56,30 @@ class Workplace:
 
 
 @dataclass(eq=False)
-class Executor:
-    """Works on one migration. The claim and the pace change with every batch; all else is fixed.
+class Effort:
+    """What the workers of this process have in common on one migration: what has been done so far, when
+    they `began`, how often the key space was swept, and whether one of them has `failed`."""
 
-    `in_doubt` is true between a lost connection and the look at the ledger that tells what it had kept.
+    done: Tally = field(default_factory=Tally)
+    began: float | None = None
+    sweeps: int = 0
+    failed: bool = False
+
+
+@dataclass(eq=False)
+class Executor:
+    """One worker on one migration. The claim and the pace change with every batch; all else is fixed.
+
+    One that `leads` waits for what others hold, any other worker leaves when nothing is free. `in_doubt` is
+    true between a lost connection and the look at the ledger that tells what it had kept.
     """
 
     place: Workplace
     script: Script
     work: Work
     settings: Settings
+    effort: Effort = field(default_factory=Effort)
+    leads: bool = True
     claim: Claim | None = field(default=None, init=False)
     pace: Pace = field(default=Pace(1, 1), init=False)
     in_doubt: bool = field(default=False, init=False)
@@ -71,7 +87,8 @@ class Executor:
     ahead: Portion | None = field(default=None, init=False)
 
     async def run(self) -> Outcome:
-        """Claim it, work, verify, give it back. Raises what stopped it, after the ledger knows."""
+        """Claim range after range, work, verify when it was the last. Raises what stopped it, after the
+        ledger knows."""
         while True:
             self.claim = None
             got = await self._retried(self._claimed)
@@ -79,7 +96,7 @@ class Executor:
                 return got
             self.claim, self.in_doubt = got, False
             try:
-                return await with_heartbeat(
+                outcome = await with_heartbeat(
                     self._beat, self.settings.claim_expiry / 3, self._walk_until_verified
                 )
             except Fenced:
@@ -91,80 +108,132 @@ class Executor:
             except BaseException:
                 await self._leave_if_we_can(Cause.STOP, "interrupted")
                 raise
+            if outcome:
+                return outcome
 
     # claiming ---------------------------------------------------------------------------------------
 
     async def _claimed(self) -> Claim | Outcome:
-        evict, told = None, None
-        while True:
+        ledger, gone, told = self.place.ledger, frozenset[str](), None
+        while not self._why_stop():
+            alone = not self.place.wait and self.effort.began is None
             async with self.place.database.writing() as connection:
-                await self.place.ledger.enrol(connection, self.script.migration)
-                got = await self.place.ledger.claim(
-                    connection, self.script.migration, self.settings.claim_expiry, evict
+                await ledger.enrol(connection, self.script.migration)
+                got = await ledger.claim(
+                    connection, self.script.migration, self.settings.claim_expiry, gone, alone
                 )
-            if got is None:
-                self.place.publish(events.FoundDone(self.script.name))
-                return Outcome.DONE
             if isinstance(got, Claim):
                 return got
-            if is_gone(got.owner, self.place.ledger.owner):
-                evict = got.owner
+            if got is None:
+                if self.leads and not self.effort.began:
+                    self.place.publish(events.FoundDone(self.script.name))
+                return Outcome.DONE
+            if newly := {owner for owner in got.owners if is_gone(owner, ledger.owner)} - gone:
+                gone |= newly
                 continue
-            self._wait_or_give_up(got, told)
-            told = got
-            await anyio.sleep(WAIT_STEP)
-            if self.place.stop.why():
-                return Outcome.STOPPED
+            others = tuple(owner for owner in got.owners if not is_same_process(owner, ledger.owner))
+            if others and not self.place.wait:
+                raise ClaimHeld(
+                    f"{self.script.name} is being run by {person(others[0])}.",
+                    "Leave it to that run, or run without --no-wait to wait for it.",
+                )
+            if self.place.wait and await self._shared(got):
+                continue
+            if not self.leads:
+                return Outcome.NOTHING_FREE
+            if others and others != told:
+                self.place.publish(events.Waiting(self.script.name, person(others[0])))
+                told = others
+            await anyio.sleep(WAIT_STEP if others else WAIT_STEP_AMONG_US)
+        return Outcome.STOPPED
 
-    def _wait_or_give_up(self, held: Held, told: Held | None) -> None:
-        holder = person(held.owner)
-        if not self.place.wait:
-            raise ClaimHeld(
-                f"{self.script.name} is being run by {holder}.",
-                "Leave it to that run, or run without --no-wait to wait for it.",
-            )
-        if held != told:
-            self.place.publish(events.Waiting(self.script.name, holder))
+    async def _shared(self, held: Held) -> bool:
+        """Cut the largest range that somebody else is working on; whether there is something free now."""
+        database, options = self.place.database, []
+        async with database.looking() as connection:
+            for it in held.ranges:
+                if it.bounds is not None:
+                    least = 2 * max(it.size, it.span, self.settings.first_rows)
+                    division = await self.work.divide(connection, it.bounds, 2, least)
+                    options.append((division.rows, it, division.points))
+        if not options:
+            return False
+        _, largest, points = max(options, key=lambda option: option[0])
+        if not points:
+            return False
+        async with database.writing() as connection:
+            await self.place.ledger.cut(connection, self.script.name, largest, points)
+        # when its owner has got on meanwhile, the next look tells how far
+        return True
+
+    def _why_stop(self) -> str | None:
+        return "another worker has failed" if self.effort.failed else self.place.stop.why()
 
     # walking ----------------------------------------------------------------------------------------
 
-    async def _walk_until_verified(self) -> Outcome:
-        began, sweeps = time.monotonic(), 0
+    async def _walk_until_verified(self) -> Outcome | None:
+        """Done, or stopped, or None when this range is finished and others are not."""
         await self._retried(self._announce)
         while True:
             if why := await self._walk():
                 await self._retried(partial(self._leave, Cause.STOP, why))
-                self.place.publish(events.Stopped(self.script.name, self._mine.tally.rows, why))
+                self.place.publish(events.Stopped(self.script.name, self.effort.done.rows, why))
                 return Outcome.STOPPED
+            last = await self._retried(self._range_finished)
+            if last is None:
+                return None
+            self.claim = last
             self.place.publish(events.Verifying(self.script.name))
             leftover = await self._retried(self._verified)
             if not leftover:
-                tally, seconds = self._mine.tally, time.monotonic() - began
+                tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
                 self.place.publish(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
                 return Outcome.DONE
-            sweeps += 1
-            await self._begin_sweep(sweeps, leftover)
+            self.effort.sweeps += 1
+            await self._begin_sweep(self.effort.sweeps, leftover)
 
     async def _walk(self) -> str | None:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
-        self.pace = self._first_pace()
-        if self._mine.upper is None and not self._mine.exhausted:
-            await self._retried(self._fix_upper)
+        self.pace, self.ahead = self._first_pace(), None
+        await self._retried(self._begin_walk)
         while not self._mine.exhausted:
-            if why := self.place.stop.why():
+            if why := self._why_stop():
                 return why
             began = time.monotonic()
-            change = await self._retried(self._batch)
+            try:
+                change = await self._retried(self._batch)
+            except Cut:
+                self.claim, self.ahead = await self._retried(self._reread), None
+                continue
             self.place.stop.count_batch()
+            self._count(change)
             self.place.publish(self._batch_done(change, time.monotonic() - began))
             if self.settings.pause:
                 await anyio.sleep(self.settings.pause)
         return None
 
-    async def _fix_upper(self) -> None:
+    async def _begin_walk(self) -> None:
+        claim, parts = self._mine, self.settings.workers
+        points: tuple[Key, ...] = ()
+        if claim.upper is not None or claim.exhausted:
+            return
         async with self.place.database.looking() as connection:
             upper = await self.work.find_upper(connection)
-        self.claim = replace(self._mine, upper=upper, exhausted=upper is None)
+            if upper is not None and parts > 1:
+                bounds, least = Bounds(claim.cursor, upper), 2 * self.settings.first_rows
+                points = (await self.work.divide(connection, bounds, parts, least)).points
+        claim = replace(claim, upper=upper, exhausted=upper is None)
+        async with self.place.database.writing() as connection:
+            claim = await self.place.ledger.begin_walk(connection, claim, points)
+        self.claim = claim
+
+    async def _range_finished(self) -> Claim | None:
+        async with self.place.database.writing() as connection:
+            return await self.place.ledger.finish_range(connection, self._mine)
+
+    async def _reread(self) -> Claim:
+        async with self.place.database.looking() as connection:
+            return await self.place.ledger.reread(connection, self._mine)
 
     async def _batch(self) -> Change:
         claim = self._mine
@@ -192,7 +261,7 @@ class Executor:
         return ahead if fits and ahead and ahead.pace.rows <= 2 * self.pace.rows else None
 
     async def _applied(self, claim: Claim, portion: Portion) -> Change:
-        settings, began = self.settings, time.monotonic()
+        settings, ledger, began = self.settings, self.place.ledger, time.monotonic()
         thorough = claim.sweep > 0 or claim.cursor is None
         async with self.place.database.writing(settings.timeouts, settings.durable_batches) as connection:
             change = await self.work.apply(connection, portion, thorough)
@@ -200,8 +269,14 @@ class Executor:
             pace = next_pace(portion.pace, max(seconds, portion.seconds), change.found, settings.limits)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
-            await self.place.ledger.checkpoint(connection, claim, seconds)
+            await ledger.checkpoint(connection, claim, seconds)
+            state = await ledger.state(connection, claim.migration)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
+        if state is State.FAILED and not self.effort.failed:
+            raise BatchFailed(
+                f"{claim.migration}: a worker of another run has failed on it.",
+                f"`datamigrate show {claim.migration}` tells why.",
+            )
         return change
 
     @property
@@ -250,6 +325,7 @@ class Executor:
             sweep=claim.sweep + 1,
             tally=replace(claim.tally, left_alone=0),
         )
+        self.effort.done = self.claim.tally
         self.place.publish(events.Sweeping(self.script.name, self.claim.sweep, show_keys(leftover)))
 
     # faults -----------------------------------------------------------------------------------------
@@ -288,13 +364,14 @@ class Executor:
         """Was the commit kept that was under way when the connection broke? The ledger's cursor tells."""
         async with self.place.database.writing() as connection:
             found = await self.place.ledger.reclaim(connection, claim)
-        # a walk whose first batch was lost has left nothing in the ledger yet
-        is_first = found.tally.batches == claim.tally.batches
-        self.claim = replace(claim, generation=found.generation) if is_first else found
+        # a walk whose beginning was lost has left nothing in the ledger yet
+        has_begun = found.sweep == claim.sweep and found.upper is not None
+        self.claim = found if has_begun else replace(claim, generation=found.generation)
         self.in_doubt = False
 
     async def _failed(self, error: Exception) -> Exception:
-        failure = failed_batch(self.script.migration, error, self._mine.tally.rows)
+        self.effort.failed = True
+        failure = failed_batch(self.script.migration, error, self.effort.done.rows)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         self.place.publish(events.Failed(self.script.name, failure.message))
         return failure
@@ -332,34 +409,43 @@ class Executor:
         return Pace(max(limits.min_rows, min(self._mine.size, limits.max_rows)), self._mine.span)
 
     async def _announce(self) -> None:
+        effort, ledger, name = self.effort, self.place.ledger, self.script.name
+        if effort.began is not None:
+            return
+        effort.began = time.monotonic()
         async with self.place.database.looking() as connection:
             estimate = await self.work.estimate(connection)
+            effort.done = await ledger.tally(connection, name)
         if estimate is not None:
             async with self.place.database.writing() as connection:
-                await self.place.ledger.expect(
-                    connection,
-                    self.script.name,
-                    replace(estimate, rows=estimate.rows + self._mine.tally.rows),
-                )
+                expected = replace(estimate, rows=estimate.rows + effort.done.rows)
+                await ledger.expect(connection, name, expected)
         self.place.publish(
             events.Started(
-                self.script.name,
-                self._mine.tally.rows,
+                name,
+                effort.done.rows,
                 estimate.rows if estimate else None,
                 estimate.source if estimate else "",
-                self._mine.tally.batches > 0,
+                effort.done.batches > 0,
             )
         )
 
+    def _count(self, change: Change) -> None:
+        done = self.effort.done
+        self.effort.done = Tally(
+            done.rows + change.rows, done.left_alone + change.left_alone, done.batches + 1
+        )
+
     def _batch_done(self, change: Change, seconds: float) -> events.BatchDone:
-        claim = self._mine
+        claim, done = self._mine, self.effort.done
         return events.BatchDone(
             self.script.name,
-            claim.tally.batches,
+            done.batches,
             change.rows,
             change.left_alone,
             seconds,
-            claim.tally.rows,
+            done.rows,
             claim.size,
             show_key(claim.cursor) if claim.cursor else "",
+            claim.number,
         )

@@ -6,12 +6,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.forms import FreeForm
 from datamigrate.database.dialects.base import Estimate
+from datamigrate.doing.dividing import Division
 from datamigrate.doing.lending import lend_session
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, StillPending
-from datamigrate.words.migration import Key
+from datamigrate.words.migration import Bounds, Key
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,10 @@ class FreeWork:
     async def left_alone(self, look: Look) -> int | None:
         """A free form has no way to say so."""
         return None
+
+    async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
+        """A free form cannot be cut."""
+        return Division()
 
     async def count(self, connection: AsyncConnection) -> int:
         """What `remaining` says."""

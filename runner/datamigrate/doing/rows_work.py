@@ -17,6 +17,7 @@ from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import Keyset, pending_keys
 from datamigrate.doing.choosing import choose, find_upper
 from datamigrate.doing.computing import Computed, compute
+from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.failing import in_slice, show_keys
 from datamigrate.doing.lending import lend_batch
 from datamigrate.doing.work import Change, Look, Portion
@@ -49,6 +50,10 @@ class RowsWork:
         """Stops at the first few: one pending row is enough to go on."""
         found = await connection.execute(pending_keys(self.keyset, self.form.pending, limit=SAMPLE))
         return tuple(tuple(row) for row in found)
+
+    async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
+        """By a sample of the keys."""
+        return await divide(connection, self.dialect, self.keyset, bounds, parts, least)
 
     async def count(self, connection: AsyncConnection) -> int:
         """Over the whole table."""

@@ -15,7 +15,8 @@ class Settings:
 
     A claim whose owner is not heard of for `claim_expiry` may be taken over. After `max_sweeps` walks that
     still leave pending rows, the application is writing them faster than they are done. A passing fault
-    is tried again up to `max_attempts` times. `pause` is slept between two batches.
+    is tried again up to `max_attempts` times. `pause` is slept between two batches. So many `workers` are
+    at work at the same time.
     """
 
     first_rows: int = FIRST_ROWS
@@ -27,6 +28,12 @@ class Settings:
     max_attempts: int = 10
     pause: float = 0.0
     durable_batches: bool = False
+    workers: int = 1
+
+    @property
+    def connections(self) -> int:
+        """How many connections a run needs at most: each worker writes, reads ahead and gives a sign of life."""
+        return 2 + 3 * self.workers
 
 
 @dataclass(frozen=True)

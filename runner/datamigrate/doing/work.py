@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.doing.choosing import Slice
 from datamigrate.doing.computing import Computed
+from datamigrate.doing.dividing import Division
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
-from datamigrate.words.migration import Key
+from datamigrate.words.migration import Bounds, Key
 
 Look = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 """Gives a connection to read with: a transaction of its own, or the one in which everything is tried."""
@@ -77,6 +78,9 @@ class Work(Protocol):
 
     async def left_alone(self, look: Look) -> int | None:
         """How many rows are pending because the script leaves each of them alone; None when it would not."""
+
+    async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
+        """Where to cut a slice into so many parts of at least `least` rows."""
 
     async def count(self, connection: AsyncConnection) -> int:
         """How many rows are pending now, exactly."""

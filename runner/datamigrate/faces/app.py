@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.executor import Workplace
 from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
-from datamigrate.doing.runner import Report, run_plan, work_for
+from datamigrate.doing.runner import Report, run_plan
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
+from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.lifecycle import Cause, State
@@ -40,6 +41,7 @@ class RunOptions:
     batch_size: int | None = None
     keep_going: bool = False
     wait: bool = True
+    workers: int = 1
     arguments: str = ""
 
 
@@ -145,14 +147,15 @@ class Application:
         if not situation.plan.to_do:
             return situation, Report(situation.plan, ())
         stop.begin()
-        async with self._writing(situation.whereabouts) as database:
+        settings = replace(self._settings, workers=options.workers)
+        async with self._writing(situation.whereabouts, settings.connections) as database:
             run = await self._begin_run(database, options.arguments)
             place = Workplace(database, self.ledger, stop, publish, options.wait)
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
                 report = await run_plan(
-                    place, situation.plan, scripts, self._settings, options.batch_size, options.keep_going
+                    place, situation.plan, scripts, settings, options.batch_size, options.keep_going
                 )
                 code, outcome = report.exit, _outcome(report)
             finally:
@@ -232,8 +235,8 @@ class Application:
                 await database.close()
 
     @asynccontextmanager
-    async def _writing(self, whereabouts: Whereabouts) -> AsyncIterator[Database]:
-        database = open_database(whereabouts.address, read_only=False)
+    async def _writing(self, whereabouts: Whereabouts, connections: int = 5) -> AsyncIterator[Database]:
+        database = open_database(whereabouts.address, read_only=False, connections=connections)
         try:
             yield database
         finally:

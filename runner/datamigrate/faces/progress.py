@@ -15,7 +15,14 @@ from datamigrate.words.duration import human_duration
 
 HEARTBEAT = 10.0
 
-_ENDINGS = (events.Finished, events.FoundDone, events.Stopped, events.Failed, events.SchemaApplied)
+_ENDINGS = (
+    events.Alone,
+    events.Finished,
+    events.FoundDone,
+    events.Stopped,
+    events.Failed,
+    events.SchemaApplied,
+)
 
 
 def describe(event: events.Event) -> str | None:
@@ -31,6 +38,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
             return f"{name}: waiting for {holder}, who is running it"
+        case events.Alone(workers=workers, reason=reason):
+            return f"{reason}: one worker does it, not {workers}"
         case events.FoundDone(migration=name):
             return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):

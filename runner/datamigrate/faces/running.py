@@ -123,6 +123,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         batch_size=options["batch_size"],
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
+        workers=options.get("workers", 1),
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )
 

@@ -17,6 +17,7 @@ DatamigrateError
 ├── LifecycleError             the verb makes no sense in the migration's state
 ├── ClaimHeld                  somebody else works on it
 ├── Fenced                     our claim was taken over while we worked
+├── Cut                        the end of our range was given to another worker
 ├── BatchFailed                a batch failed for a reason that repeating cannot mend
 │   └── StillPending           rows that the script wrote are pending all the same
 ├── KeepsComing                the application writes pending rows faster than they are swept
@@ -135,6 +136,12 @@ class ClaimHeld(DatamigrateError):
 
 class Fenced(DatamigrateError):
     """Nothing to do: the batch was rolled back, and the new owner does it."""
+
+    exit = Exit.HELD
+
+
+class Cut(DatamigrateError):
+    """Nothing to do: the batch was rolled back, and a smaller one takes its place."""
 
     exit = Exit.HELD
 

@@ -28,7 +28,11 @@ class Started(Event):
 
 @dataclass(frozen=True)
 class BatchDone(Event):
-    """One batch is committed: `rows` changed in it, `left_alone` by the script's own choice."""
+    """One batch is committed: `rows` changed in it, `left_alone` by the script's own choice.
+
+    `batch` and `total`, in rows, count over all ranges that this process knows of; `range` is the number
+    of the one that the batch is of.
+    """
 
     batch: int
     rows: int
@@ -37,6 +41,7 @@ class BatchDone(Event):
     total: int
     size: int
     last_key: str
+    range: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,14 @@ class Waiting(Event):
     """Somebody else holds the claim."""
 
     holder: str
+
+
+@dataclass(frozen=True)
+class Alone(Event):
+    """So many workers were asked for, and one will do it, and why."""
+
+    workers: int
+    reason: str
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Dialect(Protocol):
     name: str
     reads_while_writing: bool
 
-    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+    def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """An engine whose transactions, timeouts and statements behave as the runner expects."""
 
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
@@ -60,6 +60,12 @@ class Dialect(Protocol):
 
     async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
         """What the planner would read from end to end for this statement; nothing where it does not tell."""
+
+    async def sample_of(
+        self, connection: AsyncConnection, table: sa.TableClause
+    ) -> tuple[sa.FromClause, float] | None:
+        """Some rows of the table, spread over all of it, and which part of it they are; None where several
+        could not write to it at once anyway."""
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

@@ -21,6 +21,15 @@ CONNECT_TIMEOUT = 10.0
 COUNT_TIMEOUT = 2.0
 CANCEL_TIMEOUT = 2.0
 
+SAMPLE_PAGES = 400
+
+_PAGES = """
+    SELECT greatest(pg_relation_size(c.oid), (SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)))
+           / CAST(current_setting('block_size') AS integer)
+    FROM pg_class c
+    WHERE c.oid = CAST(CAST(:relation AS text) AS regclass) AND c.relkind IN ('r', 'p', 'm')
+"""
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
@@ -34,11 +43,11 @@ class PostgreSQL:
     name = "postgresql"
     reads_while_writing = True
 
-    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+    def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write."""
         engine = create_async_engine(
             address.url,
-            pool_size=5,
+            pool_size=connections,
             hide_parameters=True,
             max_overflow=0,
             connect_args={
@@ -105,6 +114,16 @@ class PostgreSQL:
             sa.text("SELECT relname, greatest(reltuples, 0) FROM pg_class WHERE relkind IN ('r', 'p', 'm')")
         )
         return slow_parts(plan, {name: int(rows) for name, rows in sizes})
+
+    async def sample_of(
+        self, connection: AsyncConnection, table: sa.TableClause
+    ) -> tuple[sa.FromClause, float] | None:
+        """Whole pages picked at random, some hundreds of them however large the table is."""
+        pages = await connection.scalar(sa.text(_PAGES), {"relation": _quoted(table)})
+        if pages is None:  # a view has none
+            return None
+        share = min(1.0, SAMPLE_PAGES / max(1, int(pages)))
+        return sa.tablesample(table, sa.func.system(share * 100)), share
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

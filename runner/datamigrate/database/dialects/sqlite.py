@@ -40,7 +40,7 @@ class SQLite:
     name = "sqlite"
     reads_while_writing = False
 
-    def engine(self, address: Address, read_only: bool) -> AsyncEngine:
+    def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
         url = address.url
         if read_only and not str(url.database).startswith("file:"):
@@ -83,6 +83,12 @@ class SQLite:
     async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
         """Its query plans carry no row counts to judge by."""
         return ()
+
+    async def sample_of(
+        self, connection: AsyncConnection, table: sa.TableClause
+    ) -> tuple[sa.FromClause, float] | None:
+        """There is one writer at a time."""
+        return None
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

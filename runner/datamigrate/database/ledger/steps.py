@@ -8,6 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.ranges import fold
 from datamigrate.database.ledger.tables import Tables
 from datamigrate.thought.lifecycle import Cause, State, advance
 from datamigrate.words.claim import Owner
@@ -68,11 +69,11 @@ def begin_again(
 
 
 def _rewind(connection: Connection, tables: Tables, name: str, keep_counts: bool) -> None:
-    afresh: dict[str, Any] = {"cursor": None, "upper": None, "exhausted": False, "sweep": 0, "left_alone": 0}
+    afresh: dict[str, Any] = {"exhausted": False, "sweep": 0, "left_alone": 0}
     if not keep_counts:
         afresh |= {"rows": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
-        afresh |= {"owner": None, "heartbeat": None, "generation": tables.range.c.generation + 1}
-    connection.execute(sa.update(tables.range).where(tables.range.c.migration == name).values(afresh))
+        afresh |= {"owner": None, "heartbeat": None}
+    fold(connection, tables, name, **afresh)
 
 
 def adopt(connection: Connection, tables: Tables, migration: Migration) -> None:

@@ -4,8 +4,8 @@ Whatever a batch does and what the ledger says of it share a transaction, so eve
 connection. Every write that must find its row checks that it touched exactly one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,22 +15,23 @@ import datamigrate
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
+from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
 from datamigrate.database.ledger.records import LedgerView, RunRecord, TransitionRecord
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.codec import decode_key, encode_key
 from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.words.claim import Claim, Owner, Tally, person
-from datamigrate.words.errors import ClaimHeld, DatamigrateError, Fenced, UnknownMigration
+from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
 from datamigrate.words.migration import Key, Migration
 
 
 @dataclass(frozen=True)
 class Held:
-    """A claim that was not to be had: who has it."""
+    """Nothing was to be had: who is at work, and on which ranges."""
 
-    owner: str
+    owners: tuple[str, ...]
+    ranges: tuple[Range, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,42 +90,44 @@ class Ledger:
         connection: AsyncConnection,
         migration: Migration,
         expiry: float,
-        evict: str | None = None,
+        gone: Collection[str] = (),
+        alone: bool = False,
     ) -> Claim | Held | None:
-        """Claim the migration's range: nobody has it, its owner was not heard of for `expiry` seconds, or
-        its owner is `evict`, who is known to be gone.
+        """Claim a range: nobody has it, its owner was not heard of for `expiry` seconds, or its owner is one
+        of those known to be `gone`. An `alone` claim is had only while nobody else is at work.
 
-        Gives the claim, or who holds it, or None when the migration is done. A script that was edited
-        since begins again at the first row: what was done stays done, since it is no longer pending.
+        Gives the claim, or who holds what there is, or None when the migration is done. When nothing but
+        exhausted ranges are left the claim is on one of these, to verify. A script that was edited since
+        begins again at the first row: what was done stays done, since it is no longer pending.
         """
-        t = self.tables.range
-        record = (await connection.execute(self._locked(migration.name))).one()
+        name = migration.name
+        record = (await connection.execute(self._locked(name))).one()
         if record.state == State.DONE:
             return None
-        held_before = await connection.scalar(sa.select(t.c.owner).where(t.c.migration == migration.name))
-        free = sa.or_(
-            t.c.owner.is_(None),
-            t.c.heartbeat < ago(expiry),
-            t.c.owner.in_([owner for owner in (self.owner.identity, evict) if owner]),
-        )
-        taken = await connection.execute(
-            sa.update(t)
-            .where(t.c.migration == migration.name, t.c.number == 0, free)
-            .values(owner=self.owner.identity, generation=t.c.generation + 1, heartbeat=now())
-        )
-        if taken.rowcount == 0:
-            return Held(held_before or "")
-        cause = Cause.TAKEN_OVER if record.state == State.RUNNING else Cause.RUN
-        reason = f"from {held_before.split('|')[1]}" if cause is Cause.TAKEN_OVER and held_before else None
-        await self._move(connection, migration.name, State(record.state), cause, reason)
-        if record.checksum != migration.checksum:
+        ranges = await connection.run_sync(read_ranges, self.tables, name, expiry)
+        absent = (self.owner.identity, *gone)
+        busy = tuple(r for r in ranges if not r.is_free(*absent))
+        edited = record.checksum != migration.checksum
+        free = next((r for r in ranges if r.is_free(*absent) and not r.exhausted), None)
+        if busy and (alone or edited or free is None):
+            return Held(tuple(str(r.owner) for r in busy), busy)
+        await self._begin(connection, name, State(record.state), free or ranges[0])
+        if edited:
             await connection.run_sync(steps.begin_again, self.tables, migration)
+        number = 0 if edited else (free or ranges[0]).number
+        return await connection.run_sync(occupy, self.tables, self.owner, name, number)
+
+    async def _begin(self, connection: AsyncConnection, name: str, state: State, it: Range) -> None:
+        if state is State.RUNNING and it.owner is None:
+            return
+        cause = Cause.TAKEN_OVER if state is State.RUNNING else Cause.RUN
+        taken_from = it.owner if cause is Cause.TAKEN_OVER else None
+        reason = f"from {taken_from.split('|')[1]}" if taken_from else None
+        await self._move(connection, name, state, cause, reason)
+        t = self.tables.migration
         await connection.execute(
-            sa.update(self.tables.migration)
-            .where(self.tables.migration.c.name == migration.name)
-            .values(started_at=sa.func.coalesce(self.tables.migration.c.started_at, now()))
+            sa.update(t).where(t.c.name == name).values(started_at=sa.func.coalesce(t.c.started_at, now()))
         )
-        return await self._own_claim(connection, migration.name)
 
     async def reclaim(self, connection: AsyncConnection, claim: Claim) -> Claim:
         """Our own claim with a new generation, as the ledger has it now.
@@ -137,7 +140,41 @@ class Ledger:
             sa.update(t).where(*self._ours(claim)).values(generation=t.c.generation + 1, heartbeat=now())
         )
         _must_be_one(updated.rowcount, claim)
-        return await self._own_claim(connection, claim.migration)
+        return await self._reread(connection, claim)
+
+    async def begin_walk(
+        self, connection: AsyncConnection, claim: Claim, points: Sequence[Key] = ()
+    ) -> Claim:
+        """Keep where the walk ends, cut at these keys into ranges that others may claim. Raises Fenced."""
+        await self.checkpoint(connection, claim, 0.0, begins=True)
+        if points:
+            await self.cut(connection, claim.migration, claim, points)
+        return await self._reread(connection, claim)
+
+    async def cut(
+        self, connection: AsyncConnection, name: str, it: Range | Claim, points: Sequence[Key]
+    ) -> bool:
+        """Cut a range at these keys; False when its owner has got on meanwhile."""
+        return await connection.run_sync(cut, self.tables, name, it, points)
+
+    async def finish_range(self, connection: AsyncConnection, claim: Claim) -> Claim | None:
+        """Give back a range that is exhausted; but when it was the last one, keep it, and all others folded
+        into it. Raises Fenced."""
+        t = self.tables.range
+        await connection.execute(self._locked(claim.migration))
+        claim = await self.reread(connection, claim)
+        at_work = sa.or_(t.c.owner.is_not(None), t.c.exhausted.is_(False))
+        others = sa.select(sa.func.count(), sa.func.count().filter(at_work)).where(
+            t.c.migration == claim.migration, t.c.number != claim.number
+        )
+        number, going_on = (await connection.execute(others)).one()
+        if going_on:
+            await self._release(connection, claim)
+            return None
+        if not number:
+            return claim
+        await connection.run_sync(fold, self.tables, claim.migration, exhausted=True)
+        return await connection.run_sync(occupy, self.tables, self.owner, claim.migration, 0)
 
     async def heartbeat(self, connection: AsyncConnection, claim: Claim) -> None:
         """Say that we are alive. Raises Fenced."""
@@ -146,20 +183,29 @@ class Ledger:
         )
         _must_be_one(updated.rowcount, claim)
 
-    async def checkpoint(self, connection: AsyncConnection, claim: Claim, seconds: float) -> None:
-        """Keep how far the claim is, in the transaction of the batch that got it there. Raises Fenced."""
-        updated = await connection.execute(self.checkpoint_statement(claim, seconds))
-        _must_be_one(updated.rowcount, claim)
-
-    def checkpoint_statement(self, claim: Claim, seconds: float) -> sa.Update:
-        """The UPDATE that records a claim's progress, provided that it is still ours."""
+    async def checkpoint(
+        self, connection: AsyncConnection, claim: Claim, seconds: float, begins: bool = False
+    ) -> None:
+        """Keep how far the claim is, in the transaction of the batch that got it there; `begins` when its
+        upper end is new too. Raises Fenced, and Cut when the range ends earlier now."""
+        updated = await connection.execute(self.checkpoint_statement(claim, seconds, begins))
+        if updated.rowcount == 1:
+            return
         t = self.tables.range
+        ours = await connection.scalar(sa.select(t.c.number).where(*self._ours(claim)))
+        _must_be_one(0 if ours is None else 1, claim)
+        raise Cut(f"{claim.migration}: another worker has taken the rest of range {claim.number}.")
+
+    def checkpoint_statement(self, claim: Claim, seconds: float, begins: bool = False) -> sa.Update:
+        """The UPDATE that records a claim's progress, provided that it is still ours and ends where it did."""
+        t = self.tables.range
+        uncut = () if begins else (t.c.upper.is_not_distinct_from(encoded(claim.upper)),)
         return (
             sa.update(t)
-            .where(*self._ours(claim))
+            .where(*self._ours(claim), *uncut)
             .values(
-                cursor=_encoded(claim.cursor),
-                upper=_encoded(claim.upper),
+                cursor=encoded(claim.cursor),
+                upper=encoded(claim.upper),
                 exhausted=claim.exhausted,
                 sweep=claim.sweep,
                 rows=claim.tally.rows,
@@ -171,6 +217,25 @@ class Ledger:
                 heartbeat=now(),
             )
         )
+
+    async def state(self, connection: AsyncConnection, name: str) -> State:
+        """Where the migration stands now."""
+        t = self.tables.migration
+        return State(await connection.scalar(sa.select(t.c.state).where(t.c.name == name)) or "")
+
+    async def tally(self, connection: AsyncConnection, name: str) -> Tally:
+        """What has been done so far, over all ranges."""
+        t = self.tables.range
+        sums = [sa.func.coalesce(sa.func.sum(c), 0) for c in (t.c.rows, t.c.left_alone, t.c.batches)]
+        found = (await connection.execute(sa.select(*sums).where(t.c.migration == name))).one()
+        return Tally(*(int(number) for number in found))
+
+    async def reread(self, connection: AsyncConnection, claim: Claim) -> Claim:
+        """Our claim as the ledger has it now. Raises Fenced."""
+        t = self.tables.range
+        ours = await connection.scalar(sa.select(t.c.number).where(*self._ours(claim)))
+        _must_be_one(0 if ours is None else 1, claim)
+        return await self._reread(connection, claim)
 
     async def expect(self, connection: AsyncConnection, name: str, estimate: Estimate) -> None:
         """Keep how many rows are thought to be pending, for progress."""
@@ -186,13 +251,26 @@ class Ledger:
     async def leave(
         self, connection: AsyncConnection, claim: Claim, cause: Cause, reason: str | None = None
     ) -> None:
-        """Give the claim back and move the migration to the state that `cause` leads to. Raises Fenced."""
+        """Give the claim back and move the migration to the state that `cause` leads to.
+
+        A stop of one worker moves nothing while others are at work, and nothing moves what somebody has
+        moved meanwhile. Raises Fenced.
+        """
         t = self.tables.range
+        record = (await connection.execute(self._locked(claim.migration))).one_or_none()
+        await self._release(connection, claim)
+        state = State(record.state if record else "")
+        others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
+        if cause is Cause.STOP and (await connection.execute(others.limit(1))).first():
+            return
+        if state is State.RUNNING:
+            await self._move(connection, claim.migration, state, cause, reason)
+
+    async def _release(self, connection: AsyncConnection, claim: Claim) -> None:
         updated = await connection.execute(
-            sa.update(t).where(*self._ours(claim)).values(owner=None, heartbeat=None)
+            sa.update(self.tables.range).where(*self._ours(claim)).values(owner=None, heartbeat=None)
         )
         _must_be_one(updated.rowcount, claim)
-        await self._move(connection, claim.migration, State.RUNNING, cause, reason)
 
     async def command(
         self, connection: AsyncConnection, migration: Migration, cause: Cause, reason: str | None
@@ -225,35 +303,20 @@ class Ledger:
         """Raises ClaimHeld when somebody works on it who has been heard of within `expiry` seconds and is
         not known to be gone."""
         t = self.tables.range
-        owner = await connection.scalar(
-            sa.select(t.c.owner).where(
-                t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
-            )
+        heard_of = sa.select(t.c.owner).where(
+            t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
         )
-        if owner and not is_gone(owner):
-            raise ClaimHeld(f"{name} is being run by {person(owner)}.", "Stop that run first (SIGTERM).")
+        for (owner,) in (await connection.execute(heard_of.order_by(t.c.number))).all():
+            if not is_gone(owner):
+                raise ClaimHeld(f"{name} is being run by {person(owner)}.", "Stop that run first (SIGTERM).")
 
     async def _move(
         self, connection: AsyncConnection, name: str, before: State, cause: Cause, reason: str | None
     ) -> State:
         return await connection.run_sync(steps.move, self.tables, self.owner, name, before, cause, reason)
 
-    async def _own_claim(self, connection: AsyncConnection, name: str) -> Claim:
-        t = self.tables.range
-        row = (await connection.execute(sa.select(t).where(t.c.migration == name, t.c.number == 0))).one()
-        return Claim(
-            migration=name,
-            number=row.number,
-            generation=row.generation,
-            owner=self.owner,
-            cursor=_decoded(row.cursor),
-            upper=_decoded(row.upper),
-            exhausted=row.exhausted,
-            sweep=row.sweep,
-            tally=Tally(row.rows, row.left_alone, row.batches),
-            size=row.size,
-            span=row.span,
-        )
+    async def _reread(self, connection: AsyncConnection, claim: Claim) -> Claim:
+        return await connection.run_sync(read_claim, self.tables, self.owner, claim.migration, claim.number)
 
     def _locked(self, name: str) -> sa.Select[Any]:
         t = self.tables.migration
@@ -275,11 +338,3 @@ def _must_be_one(touched: int, claim: Claim) -> None:
             f"{claim.migration}: another run has taken over while this one was not heard of.",
             "Nothing is lost: the batch under way was rolled back here, and the other run does it.",
         )
-
-
-def _encoded(key: Key | None) -> str | None:
-    return None if key is None else encode_key(key)
-
-
-def _decoded(text: str | None) -> Key | None:
-    return None if text is None else decode_key(text)

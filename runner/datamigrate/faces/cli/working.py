@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Work on so many ranges at once.",
+)
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @verb

@@ -1,0 +1,143 @@
+"""Workers on a plan: each takes the next migration that is ready, or lends a hand with one under way."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from datamigrate.authoring.script import Script
+from datamigrate.doing.executor import Effort, Executor, Outcome, Workplace
+from datamigrate.doing.failing import failed_batch
+from datamigrate.doing.owner import worker_of
+from datamigrate.doing.result import Result
+from datamigrate.doing.settings import Settings, for_script
+from datamigrate.doing.work import Work
+from datamigrate.doing.working import work_for
+from datamigrate.thought.planner import Plan, Step
+from datamigrate.words.errors import DatamigrateError
+
+LOOK_ROUND = 0.05
+"""Seconds between two looks for something to do."""
+
+TRY_AGAIN = 1.0
+"""Seconds before a migration that had nothing to share is asked again."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A migration under way; what it needs is known once it has been examined."""
+
+    step: Step
+    effort: Effort = field(default_factory=Effort)
+    work: Work | None = None
+    settings: Settings | None = None
+    ask_again: float = 0.0
+
+
+@dataclass(eq=False)
+class Crew:
+    """The workers of one run. `results` are told by name as the migrations end."""
+
+    place: Workplace
+    plan: Plan
+    scripts: Mapping[str, Script]
+    settings: Settings
+    batch_size: int | None = None
+    keep_going: bool = False
+    results: dict[str, Result] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+
+    async def work(self) -> None:
+        """Until nothing is left to do, something has failed, or a stop is asked for."""
+        async with anyio.create_task_group() as group:
+            for number in range(self.settings.workers):
+                group.start_soon(self._be_worker, number)
+
+    async def _be_worker(self, number: int) -> None:
+        place = replace(
+            self.place,
+            ledger=replace(self.place.ledger, owner=worker_of(self.place.ledger.owner, number)),
+        )
+        while not self._is_over():
+            if step := self._ready():
+                await self._lead(place, step)
+            elif job := self._to_join():
+                await self._join(place, job)
+            elif self.jobs:
+                await anyio.sleep(LOOK_ROUND)
+            else:
+                return
+
+    # what to do next --------------------------------------------------------------------------------
+
+    def _is_over(self) -> bool:
+        failed = any(result.outcome == "failed" for result in self.results.values())
+        return self.place.stop.why() is not None or (failed and not self.keep_going)
+
+    def _ready(self) -> Step | None:
+        for step in self.plan.to_do:
+            name = step.migration.name
+            if name in self.results or name in self.jobs:
+                continue
+            if not (missing := self._unmet(step)):
+                return step
+            if missing not in self.jobs:
+                self.results[name] = Result(name, "skipped", reason=f"{missing} is not done")
+        return None
+
+    def _unmet(self, step: Step) -> str | None:
+        planned = {s.migration.name for s in self.plan.to_do}
+        done = {name for name, result in self.results.items() if result.outcome == "done"}
+        return next((name for name in step.migration.depends_on if name in planned - done), None)
+
+    def _to_join(self) -> Job | None:
+        now = time.monotonic()
+        return next(
+            (job for job in self.jobs.values() if job.work and job.effort.began and job.ask_again < now), None
+        )
+
+    # doing it ---------------------------------------------------------------------------------------
+
+    async def _lead(self, place: Workplace, step: Step) -> None:
+        name = step.migration.name
+        job = self.jobs[name] = Job(step)
+        try:
+            job.work = await work_for(place.database, self.scripts[name])
+            job.settings = for_script(
+                self.settings, step.migration.options, job.work.computes, self.batch_size
+            )
+            outcome = await self._executor(place, job, leads=True).run()
+            stopped = outcome is Outcome.STOPPED
+            self._keep(Result(name, outcome.value, reason=(place.stop.reason or "") if stopped else ""))
+        except Exception as error:
+            self._keep(_failure(self.scripts[name], error))
+        finally:
+            del self.jobs[name]
+
+    async def _join(self, place: Workplace, job: Job) -> None:
+        name = job.step.migration.name
+        try:
+            outcome = await self._executor(place, job, leads=False).run()
+        except Exception as error:
+            self._keep(_failure(self.scripts[name], error))
+            return
+        if outcome is Outcome.NOTHING_FREE:
+            job.ask_again = time.monotonic() + TRY_AGAIN
+
+    def _executor(self, place: Workplace, job: Job, leads: bool) -> Executor:
+        assert job.work is not None
+        assert job.settings is not None
+        script = self.scripts[job.step.migration.name]
+        return Executor(place, script, job.work, job.settings, job.effort, leads)
+
+    def _keep(self, result: Result) -> None:
+        # a failure is the migration's result, whichever of its workers met it
+        known = self.results.get(result.name)
+        if known is None or known.error is None:
+            self.results[result.name] = result
+
+
+def _failure(script: Script, error: Exception) -> Result:
+    known: DatamigrateError = failed_batch(script.migration, error, kept=0)
+    return Result(script.name, "failed", known)
