@@ -22,6 +22,12 @@ def bench(database: ScratchDatabase, tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
+def sqlite_bench(sqlite_database: ScratchDatabase, tmp_path: Path) -> Bench:
+    """A bench on SQLite, for what only one writer at a time brings about."""
+    return Bench(sqlite_database, tmp_path)
+
+
+@pytest.fixture
 def postgres_bench(postgres_database: ScratchDatabase, tmp_path: Path) -> Bench:
     """A bench on an empty PostgreSQL database."""
     return Bench(postgres_database, tmp_path)
