@@ -182,5 +182,10 @@ def is_busy(error: DBAPIError) -> bool:
     return code is not None and code & _PRIMARY_CODE in _PASSING
 
 
+def read_only_uri(database: str) -> str:
+    """The URI that opens a database file so that it cannot change; one that is a URI already stays."""
+    return database if database.startswith("file:") else f"file:{_escaped(database)}?mode=ro"
+
+
 def _escaped(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3f").replace("#", "%23")

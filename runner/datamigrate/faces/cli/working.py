@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 @click.option(
     "--rows", type=click.IntRange(0), default=5, show_default=True, help="Dry run: rows shown per sample."
 )
+@click.option(
+    "--through",
+    is_flag=True,
+    help="Dry run: apply what blocked migrations wait for, try them there, and undo it all.",
+)
 @click.option("--allow-slow", is_flag=True, help="Dry run: do not exit 1 for a missing index.")
 @click.option(
     "--max-time",
