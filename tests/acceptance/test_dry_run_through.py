@@ -123,6 +123,23 @@ def test_a_revision_that_fails_is_the_reason_for_all_behind_it(
     assert "nowhere" in unseen["reason"]
 
 
+def test_what_comes_before_a_revision_that_fails_is_previewed(project: Project) -> None:
+    project.write_revision(INDEXED, NICKNAMES, upgrade='op.execute("UPDATE nowhere SET x = 1")')
+    project.write_script("a_later_one", INITIALS, requires=INDEXED)
+    facts = through(project)
+    assert facts["through"]["previewed"] == ["nick"]
+    assert [unseen["name"] for unseen in facts["not_previewed"]] == ["a_later_one"]
+
+
+def test_a_gate_that_can_never_open_is_the_reason(project: Project) -> None:
+    write_gate(project, "later")
+    project.write_script("later", requires=GATED)
+    facts = through(project)
+    assert facts["through"]["previewed"] == ["nick"]
+    [unseen] = facts["not_previewed"]
+    assert unseen["reason"].startswith("Schema and data wait for each other")
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -1,6 +1,6 @@
 """Migrations that cannot run yet, tried where what they wait for has been done and will not stay."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import anyio
@@ -12,7 +12,7 @@ from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
 from datamigrate.doing.runner import work_for
 from datamigrate.doing.work import Work
-from datamigrate.thought.interleaving import DataLeg, Leg
+from datamigrate.thought.interleaving import DataLeg, Leg, SchemaLeg
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import NOBODY, Claim
 from datamigrate.words.errors import DatamigrateError
@@ -194,18 +194,14 @@ def _needed(expedition: Expedition) -> list[Leg]:
 
 
 def _stood_on(expedition: Expedition) -> frozenset[str]:
-    """The migrations whose rows have to be there for a gate on the way, or for a later one wanted."""
+    """The migrations whose rows have to be there: for a gate further on, or for a later one wanted."""
     found: set[str] = set()
-    for leg in reversed(_data(expedition.legs)):
-        if leg.opens:
-            found.add(leg.name)
-        if leg.name in expedition.wanted | found:
+    for leg in reversed(expedition.legs):
+        if isinstance(leg, SchemaLeg):
+            found |= {name for revision in leg.revisions for name in revision.gates}
+        elif leg.name in expedition.wanted | found:
             found |= set(expedition.scripts[leg.name].migration.depends_on)
     return frozenset(found)
-
-
-def _data(legs: Sequence[Leg]) -> list[DataLeg]:
-    return [leg for leg in legs if isinstance(leg, DataLeg)]
 
 
 def _said(error: Exception) -> str:

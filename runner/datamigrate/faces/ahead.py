@@ -1,7 +1,7 @@
 """`run --dry-run --through`: the way from where the database is to the migrations that cannot run yet."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy.engine import Connection
 
@@ -13,7 +13,7 @@ from datamigrate.doing.rehearsal import RehearsalLimits
 from datamigrate.faces.app import Application
 from datamigrate.faces.journey import remembered
 from datamigrate.faces.situation import Situation
-from datamigrate.thought.interleaving import Journey, Revision, interleave
+from datamigrate.thought.interleaving import Leg, Revision, SchemaLeg, interleave
 from datamigrate.thought.planner import TO_DO, Action, Step
 from datamigrate.words.errors import DatabaseUnavailable, GraphError, UsageError
 
@@ -35,20 +35,71 @@ async def look_through(application: Application, situation: Situation, limits: R
     steps = cannot_run_yet(situation)
     if not steps:
         return Preview()
-    wanted = frozenset(step.migration.name for step in steps)
     whole = await application.situation()
+    route = _Route(application, whole)
+    unseen = [Unseen(s.migration.name, why) for s in steps if (why := route.lead_to(s))]
+    wanted = frozenset(s.migration.name for s in steps) - {one.name for one in unseen}
     try:
-        journey = _journey(application, whole, steps)
         async with ahead_of(situation.whereabouts.address, limits.timeouts) as ahead:
-            preview = await look_ahead(ahead, _expedition(application, whole, journey, wanted), limits)
-    except (GraphError, UsageError, DatabaseUnavailable) as error:
-        return Preview(unseen=tuple(Unseen(name, error.message) for name in sorted(wanted)))
-    left = [Unseen(s.migration.name, _why(s)) for s in journey.left if s.migration.name in wanted]
-    return replace(preview, unseen=(*preview.unseen, *left))
+            preview = await look_ahead(ahead, _expedition(application, whole, route, wanted), limits)
+    except DatabaseUnavailable as error:
+        preview = Preview(unseen=tuple(Unseen(name, error.message) for name in sorted(wanted)))
+    return replace(preview, unseen=(*preview.unseen, *unseen))
+
+
+@dataclass(eq=False)
+class _Route:
+    """The legs to one migration after another, no further each time than it needs."""
+
+    application: Application
+    whole: Situation
+    legs: list[Leg] = field(default_factory=list)
+    applied: set[str] = field(init=False)
+    done: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.applied = set(self.whole.schema.applied)
+        self.done = set(remembered(self.whole, self.whole.library))
+
+    def lead_to(self, step: Step) -> str:
+        """Add the legs to a migration; or else why none lead there."""
+        name, whole = step.migration.name, self.whole
+        if name in self.done:
+            return ""
+        needed = _with_dependencies(whole, name)
+        try:
+            journey = interleave(
+                self._revisions(needed),
+                frozenset(self.applied),
+                whole.plan,
+                whole.revisions,
+                frozenset(self.done),
+            )
+        except (GraphError, UsageError) as error:
+            return error.message.rstrip(".")
+        if name in {left.migration.name for left in journey.left}:
+            return _why(step)
+        for leg in journey.legs:
+            if isinstance(leg, SchemaLeg):
+                self.applied |= {revision.id for revision in leg.revisions}
+            elif leg.opens or leg.name in needed:
+                self.done.add(leg.name)
+            else:
+                continue
+            self.legs.append(leg)
+        return ""
+
+    def _revisions(self, names: Iterable[str]) -> list[Revision]:
+        history, heads = self.application.project.history, self.whole.schema.heads
+        found: dict[str, Revision] = {}
+        for target in (r for name in names for r in self.whole.revisions[name].requires):
+            if target not in self.applied:
+                found |= {r.id: r for r in revisions_to(history, heads, target) if r.id not in self.applied}
+        return list(found.values())
 
 
 def _expedition(
-    application: Application, whole: Situation, journey: Journey, wanted: frozenset[str]
+    application: Application, whole: Situation, route: _Route, wanted: frozenset[str]
 ) -> Expedition:
     history, environment = application.project.history, whole.whereabouts.environment
 
@@ -56,24 +107,12 @@ def _expedition(
         apply_on(connection, history, environment, revision, met)
 
     scripts = {script.name: script for script in whole.library.scripts}
-    return Expedition(journey.legs, wanted, scripts, apply)
+    return Expedition(tuple(route.legs), wanted, scripts, apply)
 
 
-def _journey(application: Application, whole: Situation, steps: Iterable[Step]) -> Journey:
-    """The shortest way to the steps. Raises GraphError when schema and data wait for each other."""
-    history, schema = application.project.history, whole.schema
-    ahead: dict[str, Revision] = {}
-    for name in _with_dependencies(whole, [step.migration.name for step in steps]):
-        for target in whole.revisions[name].requires:
-            if target not in schema.applied:
-                ahead |= {r.id: r for r in revisions_to(history, schema.heads, target) if r.id not in ahead}
-    done = remembered(whole, whole.library)
-    return interleave(tuple(ahead.values()), schema.applied, whole.plan, whole.revisions, done)
-
-
-def _with_dependencies(whole: Situation, names: Iterable[str]) -> list[str]:
+def _with_dependencies(whole: Situation, name: str) -> list[str]:
     found: dict[str, None] = {}
-    queue = list(names)
+    queue = [name]
     while queue:
         name = queue.pop()
         if name not in found and name in whole.revisions:

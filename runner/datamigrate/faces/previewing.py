@@ -10,7 +10,7 @@ SCHEMA = 1
 
 def way_told(preview: Preview) -> list[str]:
     """What was done to see further, and what was not seen for all that, a sentence each."""
-    said = _way(preview) if preview.way else []
+    said = way_gone(preview)
     said += [f"{unseen.name}: not previewed, because {unseen.reason}." for unseen in preview.unseen]
     if preview.unseen and preview.way is None:
         said.append("`--through` does what they wait for, tries them there, and undoes it all.")
@@ -25,9 +25,11 @@ def preview_facts(preview: Preview) -> dict[str, Any]:
     }
 
 
-def _way(preview: Preview) -> list[str]:
+def way_gone(preview: Preview) -> list[str]:
+    """What was done to see further."""
+    if preview.way is None:
+        return []
     way, seen = preview.way, ", ".join(rehearsal.name for rehearsal in preview.rehearsals)
-    assert way is not None
     done = [f"applied revision {revision}" for revision in way.revisions]
     done += [f"did {_rows(p.rows, p.pending)} of {p.name}" for p in way.prepared]
     if way.gates:

@@ -13,6 +13,7 @@ from datamigrate.faces.ahead import look_through, not_looked
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
 from datamigrate.faces.output import Output
+from datamigrate.faces.page import write_page
 from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
 from datamigrate.faces.progress import Bar, Heartbeat
 from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
@@ -94,6 +95,11 @@ async def preview(
         **preview_facts(ahead),
     }
     facts = {"schema": SCHEMA} | plan_facts(situation) | facts
+    refused = [
+        r.name for r in rehearsals if r.error or not r.is_steady or (r.slow and not options["allow_slow"])
+    ]
+    if file := options["html"]:
+        write_page(file, facts, situation, rehearsals, ahead, refused)
     output.data(facts, plan_table(situation.plan))
     for rehearsal in rehearsals:
         _show(output, rehearsal, masks[rehearsal.name])
@@ -102,8 +108,7 @@ async def preview(
     if rehearsals:
         output.say(NOT_UNDONE)
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
-    failed = any(r.error or not r.is_steady or (r.slow and not options["allow_slow"]) for r in rehearsals)
-    return output.problems(situation.problems) or (Exit.FAILED if failed else Exit.OK)
+    return output.problems(situation.problems) or (Exit.FAILED if refused else Exit.OK)
 
 
 def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:

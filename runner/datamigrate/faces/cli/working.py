@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from datamigrate.faces.cli.frame import Get, cli, duration, verb
+from datamigrate.words.errors import UsageError
 from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Dry run: apply what blocked migrations wait for, try them there, and undo it all.",
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Dry run: also write a page for reviewers.",
+)
 @click.option("--allow-slow", is_flag=True, help="Dry run: do not exit 1 for a missing index.")
 @click.option(
     "--max-time",
@@ -46,6 +54,10 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 
     from datamigrate.faces.running import preview, run_and_report
 
+    if not dry_run and (only := next((name for name in ("through", "html") if options[name]), None)):
+        raise UsageError(
+            f"--{only} is for a dry run, and this would write.", "Add --dry-run, or leave it out."
+        )
     step = preview if dry_run else run_and_report
     return anyio.run(step, output, get(), names, options)
 
