@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from beside import GATED, INDEXED, hooked, revision_of, write_env, write_gate
 from databases import HEAD, ROOT, ScratchDatabase
 from databases import upgrade as upgrade_chat
+from datamigrate.database import ahead
+from datamigrate.doing import previewing
+from datamigrate.thought.pacing import Pace
 from projects import FULL_NAME, NICK, NICKNAMES, PEOPLE, Project, add_people, ended
 
 INITIALS = """
@@ -19,8 +23,16 @@ people.append_column(sa.column("initials", sa.Text))
 migrate = update_rows(
     people,
     pending=people.c.initials.is_(None),
-    values={people.c.initials: people.c.full_name + "!"},
+    values={people.c.initials: sa.func.coalesce(people.c.full_name, "") + "!"},
 )
+"""
+FREE = """
+async def migrate(session):
+    await session.execute(sa.text("UPDATE people SET full_name = 'free' WHERE full_name IS NULL"))
+"""
+FREE_AND_COUNTED = f"""{FREE}
+async def remaining(session):
+    return await session.scalar(sa.text("SELECT count(*) FROM people WHERE full_name IS NULL"))
 """
 ADD_INITIALS = 'op.add_column("people", sa.Column("initials", sa.Text))'
 
@@ -216,6 +228,72 @@ def test_the_reference_application_is_previewed_from_its_first_revision(database
     assert HEAD not in facts["through"]["revisions"]
     [sample] = rehearsal_of(facts, "normalise_email")["samples"]
     assert sample["rows"] == 1
+
+
+def test_what_is_prepared_only_in_part_is_said(
+    project: Project, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previewing, "MOST_PREPARED", 20)
+    monkeypatch.setattr(previewing, "BATCH", Pace(10, 1000))
+    project.write_revision(INDEXED, NICKNAMES, upgrade=ADD_INITIALS)
+    project.write_script("initials", INITIALS, requires=INDEXED, depends_on=("full_name",))
+    before = database.dump()
+    assert through(project)["through"]["prepared"] == [{"name": "full_name", "rows": 20, "pending": 30}]
+    told = project.quick("run", "--dry-run", "--through").err
+    assert "did 20 of 30 rows of full_name" in told
+    assert "The data of full_name was there only in part" in told
+    assert database.dump() == before
+
+
+def test_a_revision_that_fails_for_data_prepared_in_part_is_told_with_that(
+    tmp_path: Path, postgres_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previewing, "MOST_PREPARED", 20)
+    monkeypatch.setattr(previewing, "BATCH", Pace(10, 1000))
+    project = hooked(tmp_path / "project", postgres_database)
+    project.upgrade(PEOPLE)
+    add_people(postgres_database, 30)
+    project.write_script("full_name")
+    write_gate(project, then='op.alter_column("people", "full_name", nullable=False)')
+    project.write_script("nick", NICK, requires=GATED)
+    [unseen] = through(project)["not_previewed"]
+    assert "contains null values (the data of full_name was prepared only in part)" in unseen["reason"]
+
+
+@pytest.mark.parametrize("free", [FREE, FREE_AND_COUNTED], ids=["free", "counted"])
+def test_a_free_form_that_others_stand_on_is_done_whole(
+    project: Project, database: ScratchDatabase, free: str
+) -> None:
+    project.write_script("full_name", free)
+    project.write_revision(INDEXED, NICKNAMES, upgrade=ADD_INITIALS)
+    project.write_script("initials", INITIALS, requires=INDEXED, depends_on=("full_name",))
+    before = database.dump()
+    [sample] = rehearsal_of(through(project, "initials"), "initials")["samples"]
+    assert database.dump() == before
+    assert sample["changes"][0]["after"] == {"initials": "free!"}
+
+
+def test_a_table_that_somebody_has_locked_is_waited_for_shortly(
+    tmp_path: Path, postgres_database: ScratchDatabase
+) -> None:
+    project = hooked(tmp_path / "project", postgres_database)
+    project.upgrade(PEOPLE)
+    project.write_script("nick", NICK, requires=NICKNAMES)
+    with postgres_database.engine.begin() as other:
+        other.exec_driver_sql("LOCK TABLE people IN ACCESS SHARE MODE")
+        [unseen] = through(project)["not_previewed"]
+    assert "lock timeout" in unseen["reason"]
+
+
+def test_no_room_for_a_copy_is_the_reason(
+    tmp_path: Path, sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = hooked(tmp_path / "project", sqlite_database)
+    project.upgrade(PEOPLE)
+    project.write_script("nick", NICK, requires=NICKNAMES)
+    monkeypatch.setattr(ahead, "disk_usage", lambda _: SimpleNamespace(free=100))
+    [unseen] = through(project)["not_previewed"]
+    assert "has 100 left. Set TMPDIR to a directory with more room" in unseen["reason"]
 
 
 SLOW_REVISION = """

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from datamigrate.database.address import Address
-from datamigrate.database.database import PATIENT, Database, open_database
+from datamigrate.database.database import PATIENT, Database, end_with_its_task, open_database
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.dialects.sqlite import read_only_uri
 from datamigrate.words.errors import DatabaseUnavailable
@@ -88,6 +88,7 @@ async def _refuse_without_room(connection: aiosqlite.Connection, directory: Path
 async def _alter_copy(database: Database, change: Alter) -> None:
     # as env.py connects by default: foreign keys are off, without which a table could not be made anew
     engine = create_async_engine(database.engine.url, poolclass=NullPool, hide_parameters=True)
+    end_with_its_task(engine, database.dialect)
     async with engine.connect() as connection:
         try:
             await connection.run_sync(change)

@@ -15,7 +15,7 @@ from datamigrate.faces.journey import remembered
 from datamigrate.faces.situation import Situation
 from datamigrate.thought.interleaving import Leg, Revision, SchemaLeg, interleave
 from datamigrate.thought.planner import TO_DO, Action, Step
-from datamigrate.words.errors import DatabaseUnavailable, GraphError, UsageError
+from datamigrate.words.errors import DatabaseUnavailable, DatamigrateError, GraphError, UsageError
 
 
 def cannot_run_yet(situation: Situation) -> list[Step]:
@@ -43,7 +43,7 @@ async def look_through(application: Application, situation: Situation, limits: R
         async with ahead_of(situation.whereabouts.address, limits.timeouts) as ahead:
             preview = await look_ahead(ahead, _expedition(application, whole, route, wanted), limits)
     except DatabaseUnavailable as error:
-        preview = Preview(unseen=tuple(Unseen(name, error.message) for name in sorted(wanted)))
+        preview = Preview(unseen=tuple(Unseen(name, _clause(error)) for name in sorted(wanted)))
     return replace(preview, unseen=(*preview.unseen, *unseen))
 
 
@@ -76,7 +76,7 @@ class _Route:
                 frozenset(self.done),
             )
         except (GraphError, UsageError) as error:
-            return error.message.rstrip(".")
+            return _clause(error)
         if name in {left.migration.name for left in journey.left}:
             return _why(step)
         for leg in journey.legs:
@@ -120,6 +120,10 @@ def _with_dependencies(whole: Situation, name: str) -> list[str]:
             script = whole.library.named(name)
             queue += script.migration.depends_on if script else ()
     return list(found)
+
+
+def _clause(error: DatamigrateError) -> str:
+    return f"{error.message} {error.hint}".strip().rstrip(".")
 
 
 def _why(step: Step) -> str:
