@@ -14,6 +14,12 @@ from projects import FULL_NAME, NICK, NICKNAMES, PEOPLE, Project, add_people, pr
 
 EVIL = "<script>document.title='taken'</script><img src=http://evil.example/x onerror=alert(1)>\"'&"
 DELETE = 'migrate = delete_rows(people, pending=people.c.id > 8, mask=["first"])\n'
+LOOKED_UP = """
+nicknames = sa.table("nicknames", sa.column("person", sa.Integer), sa.column("nick", sa.Text))
+nick = sa.select(nicknames.c.nick).where(nicknames.c.person == people.c.id).scalar_subquery()
+
+migrate = update_rows(people, pending=people.c.nick.is_(None), values={people.c.nick: nick})
+"""
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
@@ -111,6 +117,23 @@ def test_masked_columns_are_hidden_in_the_page(page: Path) -> None:
     assert "(masked)" in text
     assert "Last9" in text
     assert "First9" not in text
+
+
+def test_an_index_to_create_is_there_to_be_copied(
+    tmp_path: Path, postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 1000)
+    postgres_database.script(
+        "CREATE TABLE nicknames (person integer, nick text);"
+        "INSERT INTO nicknames SELECT i, 'n' || i FROM generate_series(1, 1000) i; ANALYZE nicknames, people"
+    )
+    postgres_project.write_script("nick", LOOKED_UP)
+    file = written(postgres_project, tmp_path / "page.html", exits=1)
+    text = file.read_text("utf-8")
+    assert "<code>CREATE INDEX CONCURRENTLY ix_nicknames_person ON nicknames (person);</code>" in text
+    assert '<span class="badge bad">slow</span>' in text
+    accepted = written(postgres_project, tmp_path / "accepted.html", "--allow-slow")
+    assert '<span class="badge warn">slow</span>' in accepted.read_text("utf-8")
 
 
 def test_json_and_page_may_be_asked_for_together(tmp_path: Path, project: Project) -> None:

@@ -97,6 +97,7 @@ td.before.still, td.after.still { background: none; }
 .remarks code { display: block; background: var(--ground); border: 1px solid var(--line); border-radius: 7px; padding: 6px 10px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .error { background: var(--bad-bg); color: var(--bad); border-radius: 9px; padding: 12px 14px; margin: 14px 0 0; white-space: pre-wrap; overflow-wrap: anywhere; }
 .error b { display: block; }
+.card > .error:first-child { margin-top: 0; }
 footer { color: var(--soft); font-size: 13.5px; margin-top: 32px; }
 @media print {
   :root { color-scheme: light; --paper: #fff; --ground: #fff; --ink: #000; --soft: #444; --line: #bbb;
@@ -179,6 +180,10 @@ ${badge(text, tone)}
 % if one.facts["rows_per_second"]:
 <div><dt>pace of the samples</dt><dd>${f'{one.facts["rows_per_second"]:,.0f}'}<small>rows/s</small></dd></div>
 % endif
+% if one.cost:
+<div><dt>all of it</dt><dd>${one.cost.expected}<small>${one.cost.band}</small></dd></div>
+<div><dt>batches to come</dt><dd>${f"{one.cost.batches:,}"}<small>of up to ${f"{one.cost.rows:,}"} rows</small></dd></div>
+% endif
 % if one.facts["idempotent"] is not None:
 <div><dt>second pass</dt><dd>${"nothing to do" if one.facts["idempotent"] else "changes rows"}</dd></div>
 % endif
@@ -187,6 +192,16 @@ ${badge(text, tone)}
 <p class="error"><b>${one.facts["error"]["message"]}</b>${one.facts["error"]["hint"]}</p>
 % endif
 ${remark_list(one.remarks)}
+% if one.failures:
+<h4>Rows that would fail</h4>
+<div class="scroll"><table class="diff">
+<thead><tr><th class="column">from the</th><th class="key">key</th><th>error</th></tr></thead>
+<tbody>
+% for failure in one.failures:
+<tr><td class="column">${failure["where"]}</td><td class="key">${failure["key"] or ""}</td><td class="before">${value(shown(failure["error"]))}</td></tr>
+% endfor
+</tbody></table></div>
+% endif
 % for sample in one.facts["samples"]:
 % if sample["changes"]:
 <h4>Rows from the ${sample["where"]}</h4>

@@ -17,6 +17,7 @@ from datamigrate.doing.rehearsal import Rehearsal
 from datamigrate.faces.previewing import way_gone
 from datamigrate.faces.rehearsing import HIDDEN, NOT_UNDONE, findings
 from datamigrate.faces.situation import Situation
+from datamigrate.words.duration import human_duration
 from datamigrate.words.errors import UsageError
 from datamigrate.words.migration import Migration
 
@@ -45,6 +46,16 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """How long it takes, within which band, in how many batches of up to how many rows."""
+
+    expected: str
+    band: str
+    batches: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Remark:
     """A sentence, code to copy, or a sentence that must not be overlooked."""
 
@@ -69,6 +80,7 @@ class Tried:
         found = [
             ("would fail", "bad", facts["error"]),
             ("not idempotent", "bad", facts["idempotent"] is False),
+            ("reaches outside", "warn", facts.get("sockets")),
             ("slow", "bad" if self.is_refused else "warn", facts["slow"]),
             ("cut off by the time limit", "warn", facts["cut_off"]),
             ("only read", "warn", facts["only_read"]),
@@ -76,6 +88,21 @@ class Tried:
         said = [(text, tone) for text, tone, holds in found if holds]
         said = said or [("refused", "bad") if self.is_refused else ("fine", "good")]
         return said + ([("previewed ahead of its turn", "plain")] if self.is_ahead else [])
+
+    @property
+    def cost(self) -> "Cost | None":
+        """What a run of it will take."""
+        found = self.facts.get("cost")
+        if not found:
+            return None
+        low, expected, high = (human_duration(found["total_seconds"][n]) for n in ("low", "expected", "high"))
+        return Cost(expected, f"{low} to {high}", found["batches_to_come"], found["batch_rows"])
+
+    @property
+    def failures(self) -> Sequence[Mapping[str, Any]]:
+        """Batches that would fail, each with its row."""
+        found: Sequence[Mapping[str, Any]] = self.facts.get("failures", ())
+        return found
 
     def lines(self, sample: Mapping[str, Any]) -> Iterator[Line]:
         """The rows of a sample, a line for each column that changes."""
@@ -138,6 +165,7 @@ def page(
             tried=tried,
             titles={step.migration.name: step.migration.title for step in situation.plan.steps},
             remarks=remarks,
+            shown=shown,
             not_undone=NOT_UNDONE,
             database=situation.whereabouts.address,
             now=now,
