@@ -139,6 +139,7 @@ def _check(wanted: Mapping[str, tuple[type, ...]], key: Key, result: Any) -> Non
         raise BatchFailed(
             f"Row {show_key(key)}: migrate() returned {type(result).__name__}, not a mapping.",
             f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
+            key,
         )
     if result.keys() != wanted.keys():
         raise _wrong_columns(wanted, key, set(map(str, result)))
@@ -149,6 +150,7 @@ def _check(wanted: Mapping[str, tuple[type, ...]], key: Key, result: Any) -> Non
                 f"Row {show_key(key)}: migrate() returned {type(value).__name__} for {name}, "
                 f"which takes {accepted[0].__name__}.",
                 "Convert it in the script.",
+                key,
             )
 
 
@@ -157,7 +159,7 @@ def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: s
         said = f"returned {', '.join(unknown)}, which `writes` does not name"
     else:
         said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
-    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
+    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
 
 
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
@@ -172,7 +174,7 @@ def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path
     # an exception's text often quotes the value it met
     said = "" if form.options.mask else f": {error}"
     failure = BatchFailed(
-        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row."
+        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row.", key
     )
     failure.__cause__ = error
     return failure

@@ -43,13 +43,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
-    """What all migrations of a run share. Without `wait`, a claim that is held is an error."""
+    """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
+    `allow_slow`, so is work whose every batch would read or sort a large table."""
 
     database: Database
     ledger: Ledger
     stop: Stop
     publish: events.Publish
     wait: bool = True
+    allow_slow: bool = False
 
 
 @dataclass(eq=False)

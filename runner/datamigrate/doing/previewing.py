@@ -9,8 +9,9 @@ from sqlalchemy.engine import Connection
 from datamigrate.authoring.script import Script
 from datamigrate.database.ahead import Ahead
 from datamigrate.doing.failing import failed_batch
-from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
+from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import work_for
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.work import Work
 from datamigrate.thought.interleaving import DataLeg, Leg, SchemaLeg
 from datamigrate.thought.pacing import Pace

@@ -11,9 +11,11 @@ from datamigrate.database.examining import examine
 from datamigrate.doing.executor import Executor, Outcome, Workplace
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.free_work import FreeWork
+from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.rows_work import ComputeWork, SetWork
 from datamigrate.doing.settings import Settings, for_script
 from datamigrate.doing.work import Work
+from datamigrate.thought.pacing import first_pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.exits import Exit
@@ -97,6 +99,8 @@ async def _run_step(place: Workplace, script: Script, settings: Settings, batch_
     try:
         work = await work_for(place.database, script)
         fitting = for_script(settings, script.migration.options, work.computes, batch_size)
+        if not place.allow_slow:
+            await refuse_slow(place.database, script.name, work, first_pace(fitting.first_rows))
         outcome = await Executor(place, script, work, fitting).run()
     except Exception as error:
         failure = failed_batch(script.migration, error, kept=0)

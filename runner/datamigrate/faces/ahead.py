@@ -9,7 +9,7 @@ from datamigrate.database.ahead import ahead_of
 from datamigrate.database.schema.applying import apply_on
 from datamigrate.database.schema.upgrade import revisions_to
 from datamigrate.doing.previewing import Expedition, Preview, Unseen, look_ahead
-from datamigrate.doing.rehearsal import RehearsalLimits
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.faces.app import Application
 from datamigrate.faces.journey import remembered
 from datamigrate.faces.situation import Situation

@@ -17,8 +17,9 @@ from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.executor import Workplace
 from datamigrate.doing.owner import is_gone, this_process
-from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
+from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan, work_for
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
@@ -32,7 +33,7 @@ from datamigrate.words.exits import Exit
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked: which migrations, for how long, how patiently."""
+    """What `run` was asked: which migrations, for how long, how patiently, and whether it may be slow."""
 
     names: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class RunOptions:
     batch_size: int | None = None
     keep_going: bool = False
     wait: bool = True
+    allow_slow: bool = False
     arguments: str = ""
 
 
@@ -147,7 +149,7 @@ class Application:
         stop.begin()
         async with self._writing(situation.whereabouts) as database:
             run = await self._begin_run(database, options.arguments)
-            place = Workplace(database, self.ledger, stop, publish, options.wait)
+            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits
+from datamigrate.doing.rehearsal import Rehearsal
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
@@ -80,7 +81,13 @@ async def preview(
 ) -> Exit:
     """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
     situation = await application.situation(names, options["tags"])
-    limits = RehearsalLimits(rows=options["sample"], shown=options["rows"])
+    limits = RehearsalLimits(
+        rows=options["sample"],
+        shown=options["rows"],
+        settings=application.project.configuration.settings,
+        batch_size=options["batch_size"],
+        exact=options["count"],
+    )
     ahead = not_looked(situation)
     async with unless_terminated():
         rehearsals = await application.rehearse(situation, limits)
@@ -132,6 +139,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         batch_size=options["batch_size"],
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
+        allow_slow=options["allow_slow"],
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )
 

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Dry run: also write a page for reviewers.",
 )
-@click.option("--allow-slow", is_flag=True, help="Dry run: do not exit 1 for a missing index.")
+@click.option("--count", is_flag=True, help="Dry run: count the pending rows exactly, however long it takes.")
+@click.option(
+    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
+)
 @click.option(
     "--max-time",
     callback=duration,
@@ -54,7 +57,7 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 
     from datamigrate.faces.running import preview, run_and_report
 
-    if not dry_run and (only := next((name for name in ("through", "html") if options[name]), None)):
+    if not dry_run and (only := next((name for name in ("through", "html", "count") if options[name]), None)):
         raise UsageError(
             f"--{only} is for a dry run, and this would write.", "Add --dry-run, or leave it out."
         )
@@ -69,6 +72,9 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option(
+    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
+)
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
