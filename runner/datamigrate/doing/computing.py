@@ -172,7 +172,7 @@ def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path
     row = f"Row {show_key(key)}: " if key is not None else ""
     where = f" at {line}" if (line := script_line(error, file)) else ""
     # an exception's text often quotes the value it met
-    said = "" if form.options.mask else f": {error}"
+    said = "" if form.options.mask or not str(error) else f": {error}"
     failure = BatchFailed(
         f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row.", key
     )

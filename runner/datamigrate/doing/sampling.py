@@ -89,6 +89,7 @@ class Sample:
 class Failure:
     """A batch that would fail, and the key of the first row that fails by itself, where one does."""
 
+    name: str
     place: str
     key: str | None
     error: DatamigrateError
@@ -96,7 +97,7 @@ class Failure:
     @property
     def said(self) -> str:
         """What went wrong, in a sentence."""
-        return self.error.message.partition("\n")[0]
+        return self.error.message.partition("\n")[0].removeprefix(f"{self.name}: ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,7 @@ class Sampler:
             if found := await failing_row(self._error_in, claim.cursor, keys):
                 key, raised = found
         said = failed_batch(self.script.migration, raised, kept=0)
-        return Failure(place, None if key is None else show_key(key), said)
+        return Failure(self.script.name, place, None if key is None else show_key(key), said)
 
     async def _error_in(self, bounds: Bounds) -> Exception | None:
         claim = Claim("", 0, 0, NOBODY, cursor=bounds.lower, upper=bounds.upper)

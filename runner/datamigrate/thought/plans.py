@@ -1,6 +1,6 @@
 """What a database would do again and again for every batch or row, and the index that would spare it that."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import sqlglot
@@ -39,7 +39,12 @@ class Slow:
     def __str__(self) -> str:
         often = "for every row of a batch" if self.per_row else "for every batch"
         does = f"sorts {self.table}" if self.sorts else f"reads all of {self.table}"
-        return f"{does} (about {self.rows:,} rows) {often}"
+        return f"{does} ({self.size}) {often}"
+
+    @property
+    def size(self) -> str:
+        """How many rows the table has; there may be more than were counted."""
+        return f"{self.rows:,} rows or more" if self.rows == MANY_ROWS else f"about {self.rows:,} rows"
 
     @property
     def index(self) -> str:
@@ -67,6 +72,14 @@ class Slow:
     @property
     def _schema(self) -> str:
         return self.table.rpartition(".")[0]
+
+
+def distinct(found: Iterable[Slow]) -> tuple[Slow, ...]:
+    """One for each index that is missing, a sort before a reading."""
+    by_index: dict[object, Slow] = {}
+    for slow in sorted(found, key=lambda slow: not slow.sorts):
+        by_index.setdefault((slow.table, slow.columns or slow.per_row), slow)
+    return tuple(by_index.values())
 
 
 def remedy(slow: Slow) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datamigrate.thought.plans import Slow, Walk, compared, is_worth_telling
+from datamigrate.thought.plans import Slow, Walk, compared, distinct, is_worth_telling
 
 Node = Mapping[str, Any]
 
@@ -47,12 +47,12 @@ def unavoidable(found: tuple[Slow, ...], discouraged: Node) -> tuple[Slow, ...]:
         (_name(seen.node), False) for seen in _all(discouraged) if _reads_all(seen)
     }
     still |= {(_sorted_table(seen.node), True) for seen in _all(discouraged) if _sorts(seen.node)}
-    return tuple(slow for slow in found if (slow.table, slow.sorts) in still)
+    return distinct(slow for slow in found if (slow.table, slow.sorts) in still)
 
 
 def _slow(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | None:
     if _sorts(seen.node):
-        return _slow_sort(seen.node, sizes, walk)
+        return _slow_sort(seen, sizes, walk)
     if not _reads_all(seen):
         return None
     table, alias = str(seen.node["Relation Name"]), str(seen.node.get("Alias", ""))
@@ -68,14 +68,16 @@ def _slow(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | No
     )
 
 
-def _slow_sort(node: Node, sizes: Mapping[str, int], walk: Walk | None) -> Slow | None:
-    """Only the walk itself sorts for each batch what no batch needs but its first rows of."""
-    table = _sorted_table(node)
+def _slow_sort(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | None:
+    """Only the walk sorts what it needs but the first rows of; then all rows behind the cursor are sorted."""
+    table = _sorted_table(seen.node)
     if walk is None or table is None or table.rpartition(".")[2] != walk.table:
         return None
-    if not is_worth_telling(int(node.get("Plan Rows", 0)), per_row=False):
+    rows = sizes.get(walk.table, 0)
+    is_cut = seen.parent.get("Node Type") == "Limit"
+    if not is_worth_telling(rows if is_cut else int(seen.node.get("Plan Rows", 0)), per_row=False):
         return None
-    return Slow(table, sizes.get(walk.table, 0), False, walk.key, sorts=True)
+    return Slow(table, rows, False, walk.key, sorts=True)
 
 
 def _all(

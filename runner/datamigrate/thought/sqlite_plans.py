@@ -8,7 +8,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from datamigrate.thought.plans import Slow, Walk, compared, is_worth_telling
+from datamigrate.thought.plans import Slow, Walk, compared, distinct, is_worth_telling
 
 _TABLE = re.compile(r"(?:SCAN|SEARCH)(?: TABLE)? (?P<name>\w+)(?P<rest>.*)")
 _AUTOMATIC = re.compile(r"AUTOMATIC.*INDEX \((?P<terms>.*)\)")
@@ -41,7 +41,19 @@ def slow_steps(
     That is a large table read from end to end or sorted for each batch, or one of more than a few rows read
     for each row. An index that SQLite would make for the one statement counts as reading.
     """
-    return tuple(dict.fromkeys(_slow(steps, sql, sizes, walk)))
+    if _takes_the_first(steps, sql):
+        return ()
+    return distinct(_slow(steps, sql, sizes, walk))
+
+
+def _takes_the_first(steps: Sequence[Step], sql: str) -> bool:
+    """Whether it stops at the first rows of an index, of which the plan says that it is scanned."""
+    try:
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
+    except SqlglotError:
+        return False
+    bounded = bool(tree.args.get("limit")) and not tree.args.get("where")
+    return bounded and not any(_SORT.match(step.detail) for step in steps)
 
 
 def _slow(steps: Sequence[Step], sql: str, sizes: Mapping[str, int], walk: Walk | None) -> Iterator[Slow]:
