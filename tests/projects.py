@@ -18,6 +18,7 @@ from unittest import mock
 from alembic.config import main as alembic_main
 from click.testing import CliRunner
 
+import dry_run_schema
 from alembic_project import Outcome
 from databases import ScratchDatabase
 from datamigrate.faces.cli import cli
@@ -167,6 +168,8 @@ class Project:
         facts = json.loads(self.having(variables).quick(*arguments, "--json", exits=exits).out)
         assert isinstance(facts, dict)
         assert facts["version"] == 1
+        if "--dry-run" in arguments:
+            dry_run_schema.check(facts)
         return facts
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:

@@ -67,6 +67,16 @@ def test_following_the_walk_from_expand_to_contract_leads_to_the_new_form_alone(
     assert database.scalar("SELECT count(*) FROM users WHERE full_name IS NULL") == 0
 
 
+def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    project_without_data_migrations(tmp_path)
+    before = database.dump()
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "dry-run.md"))
+    assert database.dump() == before
+    assert (tmp_path / "dry-run.html").exists()
+
+
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])

@@ -138,7 +138,7 @@ def test_one_that_waits_for_another_is_named_with_the_reason(sqlite_project: Pro
     sqlite_project.write_script("first", FULL_NAME)
     sqlite_project.write_script("second", NICK, depends_on=("first",))
     told = sqlite_project.datamigrate("run", "--dry-run")
-    assert "second: not tried, because it waits for first." in told.err
+    assert "second: not previewed, because it waits for first." in told.err
 
 
 def test_what_a_rollback_does_not_undo_is_said(sqlite_project: Project) -> None:

@@ -70,7 +70,7 @@ def everyone_was_written_once(database: ScratchDatabase) -> bool:
     return True
 
 
-def test_of_two_runs_at_once_one_works_and_the_other_waits(
+def test_of_two_runs_at_once_each_ends_well_and_says_who_verified_it(
     project: Project, database: ScratchDatabase
 ) -> None:
     prepare(project, database, UNHURRIED)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from datamigrate.thought.plans import Slow, slow_parts
+from datamigrate.thought.plans import Slow
+from datamigrate.thought.postgresql_plans import slow_parts
 
 
 def scan(table: str, condition: str = "", **more: Any) -> dict[str, Any]:
@@ -12,7 +13,8 @@ def scan(table: str, condition: str = "", **more: Any) -> dict[str, Any]:
 
 
 def update(*children: dict[str, Any]) -> dict[str, Any]:
-    walk = {"Node Type": "Index Scan", "Relation Name": "orders", "Plans": list(children)}
+    walk = {"Node Type": "Index Scan", "Index Cond": "(id > 5)", "Relation Name": "orders"}
+    walk["Plans"] = list(children)
     return {"Node Type": "ModifyTable", "Relation Name": "orders", "Plans": [walk]}
 
 

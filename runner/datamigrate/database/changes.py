@@ -51,6 +51,8 @@ def statement_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Update | 
         return update(form, keyset, bounds)
     if isinstance(form, DeleteRows):
         return delete(form, keyset, bounds)
+    if isinstance(form, ComputeRows):
+        return read(form, keyset, bounds, [])
     return count(form, keyset, bounds)
 
 

@@ -103,8 +103,13 @@ def open_database(address: Address, read_only: bool, connections: int = 5) -> Da
     dialect = dialect_for(address.backend)
     engine = dialect.engine(address, read_only, connections)
     watch(engine.sync_engine)
-    event.listen(engine.sync_engine, "invalidate", partial(_stop_statement, dialect))
+    end_with_its_task(engine, dialect)
     return Database(address, dialect, engine)
+
+
+def end_with_its_task(engine: AsyncEngine, dialect: Dialect) -> None:
+    """See to it that a statement ends when the task that waits for it is cancelled."""
+    event.listen(engine.sync_engine, "invalidate", partial(_stop_statement, dialect))
 
 
 def fault_of(database: Database, error: BaseException) -> Fault:

@@ -147,6 +147,7 @@ def _values(wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_
             raise BatchFailed(
                 f"Row {show_key(key_of(i))}: migrate() returned {type(result).__name__}, not a mapping.",
                 f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
+                key_of(i),
             )
         if result.keys() != wanted.keys():
             raise _wrong_columns(wanted, key_of(i), set(map(str, result)))
@@ -160,6 +161,7 @@ def _values(wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_
                 f"Row {show_key(key_of(i))}: migrate() returned {kind.__name__} for {name}, "
                 f"which takes {accepted[0].__name__}.",
                 "Convert it in the script.",
+                key_of(i),
             )
         columns.append(column)
     return columns
@@ -174,7 +176,7 @@ def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: s
         said = f"returned {', '.join(unknown)}, which `writes` does not name"
     else:
         said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
-    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.")
+    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
 
 
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
@@ -187,9 +189,9 @@ def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path
     row = f"Row {show_key(key)}: " if key is not None else ""
     where = f" at {line}" if (line := script_line(error, file)) else ""
     # an exception's text often quotes the value it met
-    said = "" if form.options.mask else f": {error}"
+    said = "" if form.options.mask or not str(error) else f": {error}"
     failure = BatchFailed(
-        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row."
+        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row.", key
     )
     failure.__cause__ = error
     return failure

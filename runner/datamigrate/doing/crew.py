@@ -9,11 +9,13 @@ import anyio
 from datamigrate.authoring.script import Script
 from datamigrate.doing.executor import Effort, Executor, Outcome, Workplace
 from datamigrate.doing.failing import failed_batch
+from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.owner import worker_of
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import Settings, for_script
 from datamigrate.doing.work import Work
 from datamigrate.doing.working import work_for
+from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.words.errors import DatamigrateError
 
@@ -107,6 +109,10 @@ class Crew:
             job.settings = for_script(
                 self.settings, step.migration.options, job.work.computes, self.batch_size
             )
+            if not place.allow_slow:
+                # one wider than its rows, so that both statements that look for its end are judged
+                pace = Pace(job.settings.first_rows, 2 * job.settings.first_rows)
+                await refuse_slow(place.database, name, job.work, pace)
             outcome = await self._executor(place, job, leads=True).run()
             stopped = outcome is Outcome.STOPPED
             self._keep(Result(name, outcome.value, reason=(place.stop.reason or "") if stopped else ""))

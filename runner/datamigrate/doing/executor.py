@@ -46,24 +46,28 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
-    """What all migrations of a run share. Without `wait`, a claim that is held is an error."""
+    """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
+    `allow_slow`, so is work whose every batch would read or sort a large table."""
 
     database: Database
     ledger: Ledger
     stop: Stop
     publish: events.Publish
     wait: bool = True
+    allow_slow: bool = False
 
 
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
-    they `began`, how often the key space was swept, and whether one of them has `failed`."""
+    they `began`, how often the key space was swept, whether one of them has `failed`, and whether
+    the end has been `told`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
     sweeps: int = 0
     failed: bool = False
+    told: bool = False
 
 
 @dataclass(eq=False)
@@ -115,7 +119,9 @@ class Executor:
 
     async def _claimed(self) -> Claim | Outcome:
         ledger, gone, told = self.place.ledger, frozenset[str](), None
-        while not self._why_stop():
+        while True:
+            if self.effort.began is not None and (why := self._why_stop()):
+                return self._stopped(why)
             alone = not self.place.wait and self.effort.began is None
             async with self.place.database.writing() as connection:
                 await ledger.enrol(connection, self.script.migration)
@@ -125,8 +131,7 @@ class Executor:
             if isinstance(got, Claim):
                 return got
             if got is None:
-                if self.leads and not self.effort.began:
-                    self.place.publish(events.FoundDone(self.script.name))
+                self._tell_end(events.FoundDone(self.script.name))
                 return Outcome.DONE
             if newly := {owner for owner in got.owners if is_gone(owner, ledger.owner)} - gone:
                 gone |= newly
@@ -145,7 +150,8 @@ class Executor:
                 self.place.publish(events.Waiting(self.script.name, person(others[0])))
                 told = others
             await anyio.sleep(WAIT_STEP if others else WAIT_STEP_AMONG_US)
-        return Outcome.STOPPED
+            if why := self._why_stop():
+                return self._stopped(why)
 
     async def _shared(self, held: Held) -> bool:
         """Cut the largest range that somebody else is working on; whether there is something free now."""
@@ -166,6 +172,16 @@ class Executor:
         # when its owner has got on meanwhile, the next look tells how far
         return True
 
+    def _stopped(self, why: str) -> Outcome:
+        if not self.effort.failed:
+            self._tell_end(events.Stopped(self.script.name, self.effort.done.rows, why))
+        return Outcome.STOPPED
+
+    def _tell_end(self, event: events.Event) -> None:
+        if not self.effort.told:
+            self.effort.told = True
+            self.place.publish(event)
+
     def _why_stop(self) -> str | None:
         return "another worker has failed" if self.effort.failed else self.place.stop.why()
 
@@ -177,8 +193,7 @@ class Executor:
         while True:
             if why := await self._walk():
                 await self._retried(partial(self._leave, Cause.STOP, why))
-                self.place.publish(events.Stopped(self.script.name, self.effort.done.rows, why))
-                return Outcome.STOPPED
+                return self._stopped(why)
             last = await self._retried(self._range_finished)
             if last is None:
                 return None
@@ -187,7 +202,7 @@ class Executor:
             leftover = await self._retried(self._verified)
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
-                self.place.publish(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
+                self._tell_end(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
                 return Outcome.DONE
             self.effort.sweeps += 1
             await self._begin_sweep(self.effort.sweeps, leftover)

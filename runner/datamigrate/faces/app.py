@@ -17,8 +17,9 @@ from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.executor import Workplace
 from datamigrate.doing.owner import is_gone, this_process
-from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits, rehearse
+from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
@@ -33,7 +34,7 @@ from datamigrate.words.exits import Exit
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked: which migrations, for how long, how patiently."""
+    """What `run` was asked: which migrations, for how long, how patiently, and whether it may be slow."""
 
     names: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -42,6 +43,7 @@ class RunOptions:
     keep_going: bool = False
     wait: bool = True
     workers: int = 1
+    allow_slow: bool = False
     arguments: str = ""
 
 
@@ -150,7 +152,7 @@ class Application:
         settings = replace(self._settings, workers=options.workers)
         async with self._writing(situation.whereabouts, settings.connections) as database:
             run = await self._begin_run(database, options.arguments)
-            place = Workplace(database, self.ledger, stop, publish, options.wait)
+            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:

@@ -64,7 +64,7 @@ async def survey(application: Application, target: str) -> Survey:
         situation.schema.applied,
         situation.plan,
         situation.revisions,
-        _remembered(situation, library),
+        remembered(situation, library),
     )
     return Survey(journey, situation.problems)
 
@@ -147,7 +147,8 @@ def _tips(leg: SchemaLeg) -> list[Revision]:
     return [revision for revision in leg.revisions if revision.id not in below]
 
 
-def _remembered(situation: Situation, library: Library) -> frozenset[str]:
+def remembered(situation: Situation, library: Library) -> frozenset[str]:
+    """The migrations that are done though their files are gone."""
     names = {script.name for script in library.scripts}
     records = situation.ledger.migrations.values()
     return frozenset(r.name for r in records if r.name not in names and r.state is State.DONE)

@@ -5,8 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from datamigrate.doing.rehearsal import Rehearsal, RowChange, Sample
-from datamigrate.thought.plans import Slow
+from datamigrate.doing.rehearsal import Rehearsal
+from datamigrate.doing.sampling import RowChange, Sample
+from datamigrate.thought.costs import Forecast
+from datamigrate.thought.plans import Slow, remedy
 from datamigrate.words.duration import human_duration
 
 LONGEST = 40
@@ -27,6 +29,8 @@ def change_table(rehearsal: Rehearsal, mask: frozenset[str]) -> Table:
         for change in sample.changes:
             for line in _lines(change, mask):
                 table.add_row(sample.place, change.key, *line)
+    for failure in rehearsal.failures:
+        table.add_row(failure.place, failure.key or "", "(row)", "would fail", failure.said)
     return table
 
 
@@ -41,8 +45,17 @@ def findings(rehearsal: Rehearsal) -> list[str]:
         )
     if rehearsal.cut_off:
         said.append("Cut off by the time limit; what is shown was tried before.")
-    said += [*rehearsal.notes, *(line for slow in rehearsal.slow for line in _slow(slow))]
-    said += _cost(rehearsal)
+    said += [
+        *rehearsal.notes,
+        *(line for slow in rehearsal.slow for line in (f"SLOW: it {slow}.", *remedy(slow))),
+    ]
+    if rehearsal.ahead is not None and not rehearsal.only_read:
+        said += _cost(rehearsal, rehearsal.ahead)
+    if rehearsal.sockets:
+        said.append(
+            f"OUTSIDE: the script opened connections to {', '.join(rehearsal.sockets)}. "
+            "What it did there is done: no rollback undoes it."
+        )
     tried = sum(sample.rows for sample in rehearsal.samples)
     if tried and not rehearsal.only_read:
         said.append(_steadiness(rehearsal, tried))
@@ -57,13 +70,13 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
         "pending": None if estimate is None else {"rows": estimate.rows, "source": estimate.source},
         "samples": [_sample_facts(sample, mask) for sample in rehearsal.samples],
         "idempotent": None if rehearsal.only_read or not rehearsal.samples else rehearsal.is_steady,
-        "rows_per_second": rehearsal.rate,
+        "rows_per_second": None if rehearsal.ahead is None else rehearsal.ahead.rows_per_second,
+        "cost": None if rehearsal.ahead is None else _cost_facts(rehearsal, rehearsal.ahead),
+        "failures": [{"where": f.place, "key": f.key, "error": f.said} for f in rehearsal.failures],
+        "sockets": list(rehearsal.sockets),
         "only_read": rehearsal.only_read,
         "notes": list(rehearsal.notes),
-        "slow": [
-            {"table": s.table, "rows": s.rows, "per_row": s.per_row, "sql": s.sql if s.columns else None}
-            for s in rehearsal.slow
-        ],
+        "slow": [_slow_facts(slow) for slow in rehearsal.slow],
         "cut_off": rehearsal.cut_off,
         "error": None if rehearsal.error is None else rehearsal.error.facts(),
     }
@@ -89,27 +102,67 @@ def _shown(name: str, value: Any, mask: frozenset[str]) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _slow(slow: Slow) -> list[str]:
-    said = [f"SLOW: it {slow}."]
-    if slow.columns:
-        said += ["An index would help:", f"  {slow.sql};", f"  {slow.revision}"]
-    return said
-
-
-def _cost(rehearsal: Rehearsal) -> list[str]:
-    rate, estimate = rehearsal.rate, rehearsal.estimate
-    if rate is None or estimate is None:
-        return []
-    # small samples carry the costs of beginning and end; a long run is at best several times quicker
-    longest = human_duration(estimate.rows / rate)
+def _cost(rehearsal: Rehearsal, ahead: Forecast) -> list[str]:
+    seconds = ahead.seconds
     said = [
-        f"At the pace of the samples, {rate:,.0f} rows/s, all would take up to {longest}; larger batches are quicker."
+        f"Measured: {ahead.rows_per_second:,.0f} rows/s, {ahead.seconds_per_batch * 1000:,.1f} ms a sample. "
+        f"To come: {_times(ahead.batches, 'batch', 'batches')} of up to {ahead.batch_rows:,} rows, about "
+        f"{human_duration(seconds.expected)} (between {human_duration(seconds.low)} and "
+        f"{human_duration(seconds.high)}: {_band(rehearsal)})."
     ]
-    written = [(s.written_bytes, s.rows) for s in rehearsal.samples if s.written_bytes is not None and s.rows]
-    if written:
-        per_row = sum(b for b, _ in written) / sum(r for _, r in written)
-        said.append(f"About {per_row:,.0f} bytes of write-ahead log per row.")
+    if rehearsal.written_per_row is not None:
+        said.append(f"About {rehearsal.written_per_row:,.0f} bytes of write-ahead log per row.")
+    if rehearsal.bloat is not None:
+        said.append(_bloat(rehearsal, rehearsal.bloat))
+    if rehearsal.locks:
+        held = ", ".join(f"{lock.mode} on {lock.table or 'the whole database'}" for lock in rehearsal.locks)
+        said.append(f"A batch holds until its end: {held}.")
     return said
+
+
+def _band(rehearsal: Rehearsal) -> str:
+    if len(rehearsal.samples) == 1:
+        return "one sample tells no more than a half to the double"
+    return "from the quickest sample in larger batches to the slowest in batches like the samples"
+
+
+def _bloat(rehearsal: Rehearsal, size: int) -> str:
+    said = f"It leaves about {size:,} bytes of dead rows, which vacuum makes room of"
+    if rehearsal.heap_only is None:
+        return f"{said}."
+    return f"{said}; {rehearsal.heap_only:.0%} of the updates touched no index (heap-only)."
+
+
+def _times(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _cost_facts(rehearsal: Rehearsal, ahead: Forecast) -> dict[str, Any]:
+    """Seconds, rows and bytes; the first two as measured on the samples, the rest foreseen from them."""
+    seconds = ahead.seconds
+    return {
+        "seconds_per_batch": ahead.seconds_per_batch,
+        "rows_per_second": ahead.rows_per_second,
+        "batches_to_come": ahead.batches,
+        "batch_rows": ahead.batch_rows,
+        "total_seconds": {"low": seconds.low, "expected": seconds.expected, "high": seconds.high},
+        "wal_bytes_per_row": rehearsal.written_per_row,
+        "bloat_bytes": rehearsal.bloat,
+        "heap_only_share": rehearsal.heap_only,
+        "locks": [{"table": lock.table, "mode": lock.mode} for lock in rehearsal.locks],
+    }
+
+
+def _slow_facts(slow: Slow) -> dict[str, Any]:
+    known = bool(slow.columns)
+    return {
+        "table": slow.table,
+        "rows": slow.rows,
+        "per_row": slow.per_row,
+        "sorts": slow.sorts,
+        "sql": slow.sql if known else None,
+        "revision": slow.revision if known else None,
+    }
 
 
 def _steadiness(rehearsal: Rehearsal, tried: int) -> str:

@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from datamigrate.doing.rehearsal import Rehearsal, RehearsalLimits
+from datamigrate.doing.rehearsal import Rehearsal
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
+from datamigrate.faces.ahead import look_through, not_looked
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
 from datamigrate.faces.output import Output
+from datamigrate.faces.page import write_page
+from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
 from datamigrate.faces.progress import Bar, Heartbeat
 from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
-from datamigrate.faces.signals import until_signalled
-from datamigrate.thought.planner import TO_DO, Action, Step
+from datamigrate.faces.signals import unless_terminated, until_signalled
+from datamigrate.thought.planner import Action
 from datamigrate.words.events import Event, Publish
 from datamigrate.words.exits import Exit
 
@@ -77,25 +81,41 @@ async def preview(
 ) -> Exit:
     """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
     situation = await application.situation(names, options["tags"])
-    limits = RehearsalLimits(rows=options["sample"], shown=options["rows"])
-    rehearsals = await application.rehearse(situation, limits)
+    limits = RehearsalLimits(
+        rows=options["sample"],
+        shown=options["rows"],
+        settings=application.project.configuration.settings,
+        batch_size=options["batch_size"],
+        exact=options["count"],
+    )
+    ahead = not_looked(situation)
+    async with unless_terminated():
+        rehearsals = await application.rehearse(situation, limits)
+        if options["through"]:
+            ahead = await look_through(application, situation, limits)
+    rehearsals += ahead.rehearsals
     masks = {s.name: s.migration.options.mask for s in situation.library.scripts}
     output.complain(situation)
     facts = {
         "pending": {r.name: r.estimate.rows for r in rehearsals if r.estimate},
         "rehearsals": [rehearsal_facts(r, masks[r.name]) for r in rehearsals],
+        **preview_facts(ahead),
     }
-    output.data(plan_facts(situation) | facts, plan_table(situation.plan))
+    facts = {"schema": SCHEMA} | plan_facts(situation) | facts
+    refused = [
+        r.name for r in rehearsals if r.error or not r.is_steady or (r.slow and not options["allow_slow"])
+    ]
+    if file := options["html"]:
+        write_page(file, facts, situation, rehearsals, ahead, refused)
+    output.data(facts, plan_table(situation.plan))
     for rehearsal in rehearsals:
         _show(output, rehearsal, masks[rehearsal.name])
-    for step in situation.plan.steps:
-        if step.action is Action.BLOCKED or (step.action in TO_DO and step.waits_for):
-            output.say(f"{step.migration.name}: not tried, because it {_why_not(step)}.")
+    for sentence in way_told(ahead):
+        output.say(sentence)
     if rehearsals:
         output.say(NOT_UNDONE)
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
-    failed = any(r.error or not r.is_steady or (r.slow and not options["allow_slow"]) for r in rehearsals)
-    return output.problems(situation.problems) or (Exit.FAILED if failed else Exit.OK)
+    return output.problems(situation.problems) or (Exit.FAILED if refused else Exit.OK)
 
 
 def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:
@@ -110,10 +130,6 @@ def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:
         output.tell(rehearsal.error)
 
 
-def _why_not(step: Step) -> str:
-    return f"waits for {', '.join(step.waits_for)}" if step.action in TO_DO else step.reason
-
-
 def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, RunOptions]:
     budget = Budget(options["max_time"], options["max_batches"])
     return Stop(budget), RunOptions(
@@ -124,6 +140,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
         workers=options.get("workers", 1),
+        allow_slow=options["allow_slow"],
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )
 

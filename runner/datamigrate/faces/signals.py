@@ -1,7 +1,8 @@
 """SIGTERM and Ctrl-C: the first finishes the batch, a second Ctrl-C breaks it off."""
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
@@ -42,3 +43,32 @@ async def until_signalled(stop: Stop, work: Callable[[], Awaitable[T]], say: Cal
     if failures:
         raise failures[0]
     return results[0]
+
+
+@asynccontextmanager
+async def unless_terminated() -> AsyncIterator[None]:
+    """While something is only tried, SIGTERM and a lost terminal break it off in good order, as Ctrl-C does.
+
+    Raises Interrupted when one of them came.
+    """
+    came: list[str] = []
+
+    async def listen() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+            async for received in signals:
+                came.append(signal.Signals(received).name)
+                group.cancel_scope.cancel()
+
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(listen)
+        try:
+            yield
+        except Exception as error:
+            # as it is, and not in a group of one
+            failures.append(error)
+        group.cancel_scope.cancel()
+    if came:
+        raise Interrupted(f"Interrupted by {came[0]}: everything was rolled back, nothing was written.")
+    if failures:
+        raise failures[0]

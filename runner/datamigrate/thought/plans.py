@@ -1,85 +1,114 @@
-"""Reading a database's query plan: what in it would be done again and again for every batch or row."""
+"""What a database would do again and again for every batch or row, and the index that would spare it that."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 MANY_ROWS = 10_000
+"""A table of fewer rows may be read or sorted for every batch."""
+
 PER_ROW = 200
+"""A table of fewer rows may be read for every row."""
+
+LONGEST_NAME = 63
+
+
+@dataclass(frozen=True)
+class Walk:
+    """The table that is walked, and the columns of its key."""
+
+    table: str
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Slow:
-    """A table that is read from end to end, once per batch or once per row, and an index that would help."""
+    """A table that is read from end to end or sorted, once per batch or once per row, and the columns of an
+    index that would help. `online` where the database can create one without locking writers out."""
 
     table: str
     rows: int
     per_row: bool
     columns: tuple[str, ...] = ()
+    sorts: bool = False
+    online: bool = True
 
     def __str__(self) -> str:
         often = "for every row of a batch" if self.per_row else "for every batch"
-        return f"reads all of {self.table} (about {self.rows:,} rows) {often}"
+        does = f"sorts {self.table}" if self.sorts else f"reads all of {self.table}"
+        return f"{does} ({self.size}) {often}"
+
+    @property
+    def size(self) -> str:
+        """How many rows the table has; there may be more than were counted."""
+        return f"{self.rows:,} rows or more" if self.rows == MANY_ROWS else f"about {self.rows:,} rows"
 
     @property
     def index(self) -> str:
         """The name of the index that would help."""
-        return f"ix_{self.table.rpartition('.')[2]}_{'_'.join(self.columns)}"
+        return f"ix_{self._name}_{'_'.join(self.columns)}"[:LONGEST_NAME]
 
     @property
     def sql(self) -> str:
         """The index as SQL."""
-        return f"CREATE INDEX CONCURRENTLY {self.index} ON {self.table} ({', '.join(self.columns)})"
+        online = " CONCURRENTLY" if self.online else ""
+        return f"CREATE INDEX{online} {self.index} ON {self.table} ({', '.join(self.columns)})"
 
     @property
     def revision(self) -> str:
         """The index as a line of an Alembic revision."""
         columns = ", ".join(f'"{column}"' for column in self.columns)
-        return f'op.create_index("{self.index}", "{self.table}", [{columns}], postgresql_concurrently=True)'
+        schema = f', schema="{self._schema}"' if self._schema else ""
+        online = ", postgresql_concurrently=True" if self.online else ""
+        return f'op.create_index("{self.index}", "{self._name}", [{columns}]{schema}{online})'
+
+    @property
+    def _name(self) -> str:
+        return self.table.rpartition(".")[2]
+
+    @property
+    def _schema(self) -> str:
+        return self.table.rpartition(".")[0]
 
 
-def slow_parts(plan: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[Slow, ...]:
-    """What is slow in a PostgreSQL plan (EXPLAIN's JSON), given how many rows each table has.
-
-    A sequential scan of a large table for each batch, or of more than a few rows for each row.
-    """
-    found = (_slow(node, per_row, sizes) for node, per_row in _scans(plan, False))
-    return tuple(dict.fromkeys(slow for slow in found if slow is not None))
-
-
-def _scans(node: Mapping[str, Any], per_row: bool) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    repeated = per_row or node.get("Parent Relationship") == "SubPlan"
-    if node.get("Node Type") in ("Seq Scan", "Parallel Seq Scan"):
-        yield node, repeated
-    for child in node.get("Plans", ()):
-        yield from _scans(child, repeated)
+def distinct(found: Iterable[Slow]) -> tuple[Slow, ...]:
+    """One for each index that is missing, a sort before a reading."""
+    by_index: dict[object, Slow] = {}
+    for slow in sorted(found, key=lambda slow: not slow.sorts):
+        by_index.setdefault((slow.table, slow.columns or slow.per_row), slow)
+    return tuple(by_index.values())
 
 
-def _slow(node: Mapping[str, Any], per_row: bool, sizes: Mapping[str, int]) -> Slow | None:
-    table = str(node["Relation Name"])
-    rows = sizes.get(table, 0)
-    if rows < (PER_ROW if per_row else MANY_ROWS):
-        return None
-    return Slow(table, rows, per_row, _compared(str(node.get("Filter", "")), node))
+def remedy(slow: Slow) -> tuple[str, ...]:
+    """What helps, a line each; those that are code are indented."""
+    if not slow.columns:
+        return ()
+    where = "In an Alembic revision"
+    if slow.online:
+        where += ", inside `with op.get_context().autocommit_block():`"
+    return ("An index would help:", f"  {slow.sql};", f"{where}:", f"  {slow.revision}")
 
 
-def _compared(condition: str, node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The scanned table's columns that the filter compares with something from outside."""
+def is_worth_telling(rows: int, per_row: bool) -> bool:
+    """Whether a table of so many rows is too large to be read as often."""
+    return rows >= (PER_ROW if per_row else MANY_ROWS)
+
+
+def compared(condition: str, dialect: str, own: Sequence[str]) -> tuple[str, ...]:
+    """The columns of the tables or aliases `own` that a condition compares with something from outside."""
     try:
-        tree = sqlglot.parse_one(condition, dialect="postgres") if condition else None
+        tree = sqlglot.parse_one(condition, dialect=dialect) if condition else None
     except SqlglotError:
         return ()
     if tree is None:
         return ()
-    own = {"", str(node.get("Alias", "")), str(node["Relation Name"])}
-    columns: Sequence[exp.Column] = [
+    columns = [
         column
         for equality in tree.find_all(exp.EQ)
-        for column in equality.find_all(exp.Column)
-        if column.table in own
+        for column in (equality.this, equality.expression)
+        if isinstance(column, exp.Column) and column.table in own
     ]
     return tuple(dict.fromkeys(column.name for column in columns))

@@ -11,6 +11,7 @@ DatamigrateError
 ├── SchemaError                the schema is not what the script expects
 │   ├── RevisionUnknown        the database is at a revision these files do not have
 │   └── KeyUnfit               the key cannot be walked safely
+├── TooSlow                    every batch would read or sort a large table
 ├── DatabaseUnavailable        the database does not answer, or refuses us
 │   └── DatabaseMissing        there is no such SQLite file
 ├── LedgerTooNew               a newer datamigrate has been here
@@ -27,6 +28,7 @@ DatamigrateError
 from dataclasses import dataclass
 
 from datamigrate.words.exits import Exit
+from datamigrate.words.migration import Key
 
 
 class DatamigrateError(Exception):
@@ -106,6 +108,10 @@ class KeyUnfit(SchemaError):
     """Choose a key that is unique, not null and ordered one way by everyone."""
 
 
+class TooSlow(DatamigrateError):
+    """Create the index that the message names, or run with --allow-slow."""
+
+
 class DatabaseUnavailable(DatamigrateError):
     """Start the database, or mend the URL."""
 
@@ -147,7 +153,14 @@ class Cut(DatamigrateError):
 
 
 class BatchFailed(DatamigrateError):
-    """Mend the script or the rows named, then `datamigrate run` goes on where it stopped."""
+    """Mend the script or the rows named, then `datamigrate run` goes on where it stopped.
+
+    `key` is that of the one row that failed, where that is known.
+    """
+
+    def __init__(self, message: str, hint: str = "", key: Key | None = None) -> None:
+        super().__init__(message, hint)
+        self.key = key
 
 
 class StillPending(BatchFailed):

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from datamigrate.database.address import Address
 from datamigrate.database.faults import Fault
-from datamigrate.thought.plans import Slow
+from datamigrate.thought.plans import Slow, Walk
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,24 @@ class Estimate:
 
     rows: int
     source: str
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that a transaction holds until its end; without a table it is on the whole database."""
+
+    table: str | None
+    mode: str
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a transaction that is still open has left: its locks, and of a table's rows the average size in
+    bytes and the share whose update touched no index (heap-only), where the database tells."""
+
+    locks: tuple[Lock, ...] = ()
+    row_bytes: float | None = None
+    heap_only: float | None = None
 
 
 class Dialect(Protocol):
@@ -55,11 +73,16 @@ class Dialect(Protocol):
     async def written(self, connection: AsyncConnection) -> int | None:
         """A mark that grows by the bytes that the server writes for our changes; None where none is kept."""
 
+    async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
+        """What this transaction has left so far, in this table and in the way of others."""
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """How many rows a query would give, without a long count."""
 
-    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
-        """What the planner would read from end to end for this statement; nothing where it does not tell."""
+    async def slow_parts(
+        self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
+    ) -> tuple[Slow, ...]:
+        """What the planner would read from end to end or sort for this statement of a batch of the walk."""
 
     async def sample_of(
         self, connection: AsyncConnection, table: sa.TableClause

@@ -13,15 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
+from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
 from datamigrate.database.faults import Fault
-from datamigrate.thought.plans import Slow, slow_parts
+from datamigrate.thought.plans import Slow, Walk
+from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
 
 CONNECT_TIMEOUT = 10.0
 COUNT_TIMEOUT = 2.0
 CANCEL_TIMEOUT = 2.0
 
-SAMPLE_PAGES = 400
+SAMPLE_PAGES = 2000
 
 _PAGES = """
     SELECT greatest(pg_relation_size(c.oid), (SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)))
@@ -34,6 +35,38 @@ _PAGES = """
 _PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
+
+_LOCKS = """
+SELECT c.oid::regclass::text, l.mode
+FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.mode <> 'AccessShareLock'
+AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND c.relkind IN ('r', 'p', 'm') AND n.nspname <> 'pg_catalog'
+ORDER BY 1, 2
+"""
+
+# as the table is stored, where statistics tell how many rows that is; else as its first rows are
+_WIDTH = """
+SELECT CASE WHEN reltuples > 0 AND relpages > 0 THEN relpages * 8192.0 / reltuples
+            ELSE (SELECT avg(pg_column_size(r)) + 4 FROM (SELECT * FROM {table} LIMIT 200) r) END
+FROM pg_class WHERE oid = CAST(CAST(:relation AS text) AS regclass)
+"""
+
+# as the planner reckons it: by statistics, and by the size of what has come since
+_SIZES = """
+SELECT relname, max(CASE WHEN reltuples > 0 AND relpages > 0
+                         THEN reltuples / relpages * (pg_relation_size(oid) / 8192.0)
+                         ELSE pg_relation_size(oid) / 100.0 END)
+FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND relname = ANY (CAST(:names AS text[])) GROUP BY relname
+"""
+
+_DISCOURAGED = ("enable_seqscan", "enable_sort")
+
+_UPDATES = """
+SELECT coalesce(sum(n_tup_upd), 0), coalesce(sum(n_tup_hot_upd), 0) FROM pg_stat_xact_user_tables
+WHERE relid = CAST(CAST(:relation AS text) AS regclass)
+OR relid IN (SELECT relid FROM pg_partition_tree(CAST(CAST(:relation AS text) AS regclass)))
+"""
 
 
 class PostgreSQL:
@@ -95,6 +128,16 @@ class PostgreSQL:
         position = sa.func.pg_wal_lsn_diff(sa.func.pg_current_wal_insert_lsn(), sa.literal_column("'0/0'"))
         return int(await connection.scalar(sa.select(position)) or 0)
 
+    async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
+        """From `pg_locks`, and from what this transaction has counted so far."""
+        locks = tuple(Lock(name, mode) for name, mode in await connection.execute(sa.text(_LOCKS)))
+        if table is None:
+            return Traces(locks)
+        relation = {"relation": _quoted(table)}
+        width = await connection.scalar(sa.text(_WIDTH.format(table=_quoted(table))), relation)
+        updates, heap_only = (await connection.execute(sa.text(_UPDATES), relation)).one()
+        return Traces(locks, float(width) if width else None, float(heap_only / updates) if updates else None)
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """A count when that is quick; else what the planner thinks."""
         try:
@@ -107,13 +150,20 @@ class PostgreSQL:
                 raise
         return Estimate(await self._planned_rows(connection, query), "the planner's estimate")
 
-    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
-        """Told by EXPLAIN, with the row counts that the planner goes by."""
+    async def slow_parts(
+        self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
+    ) -> tuple[Slow, ...]:
+        """Told by EXPLAIN; what an index that is there would spare is not counted."""
         plan = await self._plan(connection, statement)
-        sizes = await connection.execute(
-            sa.text("SELECT relname, greatest(reltuples, 0) FROM pg_class WHERE relkind IN ('r', 'p', 'm')")
-        )
-        return slow_parts(plan, {name: int(rows) for name, rows in sizes})
+        sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
+        found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
+        if not found:
+            return ()
+        async with connection.begin_nested() as savepoint:
+            await connection.execute(sa.select(*(_set_local(name, "off") for name in _DISCOURAGED)))
+            plan = await self._plan(connection, statement)
+            await savepoint.rollback()
+        return unavoidable(found, plan)
 
     async def sample_of(
         self, connection: AsyncConnection, table: sa.TableClause
@@ -161,7 +211,7 @@ class PostgreSQL:
             compile_kwargs={"literal_binds": True},
         )
         answer = await connection.scalar(
-            sa.text("EXPLAIN (FORMAT JSON) " + str(compiled).replace(":", "\\:"))
+            sa.text("EXPLAIN (VERBOSE, FORMAT JSON) " + str(compiled).replace(":", "\\:"))
         )
         parsed = json.loads(answer) if isinstance(answer, str) else answer
         plan: dict[str, Any] = parsed[0]["Plan"]

@@ -17,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, RowsToWrite, Timeouts, parameter
+from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
 from datamigrate.database.faults import Fault
-from datamigrate.thought.plans import Slow
+from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
+from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
 
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
@@ -75,14 +76,38 @@ class SQLite:
         """SQLite keeps none."""
         return None
 
+    async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
+        """The one write lock; rows are changed where they are."""
+        return Traces((Lock(None, "write lock"),))
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
         """A count: SQLite keeps no statistics on how many rows a predicate selects."""
         count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
         return Estimate(int(count or 0), "counted")
 
-    async def slow_parts(self, connection: AsyncConnection, statement: sa.Executable) -> tuple[Slow, ...]:
-        """Its query plans carry no row counts to judge by."""
-        return ()
+    async def slow_parts(
+        self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
+    ) -> tuple[Slow, ...]:
+        """Told by EXPLAIN QUERY PLAN; it has no row counts, so large tables are counted as far as matters."""
+        compiled: Any = statement.compile(  # type: ignore[attr-defined] # every statement compiles
+            dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+        )
+        # nothing is executed, and without statistics on values the plan is the same for any of them
+        nothing = (None,) * len(compiled.positiontup or ())
+        plan: Any = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", nothing)
+        steps = [Step(line[0], line[1], line[3]) for line in plan]
+        tables = set(tables_in(str(compiled)).values())
+        sizes = {table: await self._size(connection, table) for table in sorted(tables)}
+        return slow_steps(steps, str(compiled), sizes, walk)
+
+    async def _size(self, connection: AsyncConnection, table: str) -> int:
+        """By ANALYZE's statistics where there are any, else counted up to what counts as large."""
+        if await connection.scalar(sa.text("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'")):
+            stat = sa.text("SELECT max(CAST(stat AS INTEGER)) FROM sqlite_stat1 WHERE tbl = :table")
+            if known := await connection.scalar(stat, {"table": table}):
+                return int(known)
+        some = sa.select(sa.literal(1)).select_from(sa.table(table)).limit(MANY_ROWS).subquery()
+        return int(await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0)
 
     async def sample_of(
         self, connection: AsyncConnection, table: sa.TableClause
@@ -187,6 +212,11 @@ def is_busy(error: DBAPIError) -> bool:
     """Whether somebody else holds a lock that this statement needed."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     return code is not None and code & _PRIMARY_CODE in _PASSING
+
+
+def read_only_uri(database: str) -> str:
+    """The URI that opens a database file so that it cannot change; one that is a URI already stays."""
+    return database if database.startswith("file:") else f"file:{_escaped(database)}?mode=ro"
 
 
 def _escaped(path: str) -> str:

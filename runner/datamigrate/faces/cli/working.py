@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from datamigrate.faces.cli.frame import Get, cli, duration, verb
+from datamigrate.words.errors import UsageError
 from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
@@ -23,7 +25,21 @@ if TYPE_CHECKING:
 @click.option(
     "--rows", type=click.IntRange(0), default=5, show_default=True, help="Dry run: rows shown per sample."
 )
-@click.option("--allow-slow", is_flag=True, help="Dry run: do not exit 1 for a missing index.")
+@click.option(
+    "--through",
+    is_flag=True,
+    help="Dry run: apply what blocked migrations wait for, try them there, and undo it all.",
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Dry run: also write a page for reviewers.",
+)
+@click.option("--count", is_flag=True, help="Dry run: count the pending rows exactly, however long it takes.")
+@click.option(
+    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
+)
 @click.option(
     "--max-time",
     callback=duration,
@@ -48,6 +64,10 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 
     from datamigrate.faces.running import preview, run_and_report
 
+    if not dry_run and (only := next((name for name in ("through", "html", "count") if options[name]), None)):
+        raise UsageError(
+            f"--{only} is for a dry run, and this would write.", "Add --dry-run, or leave it out."
+        )
     step = preview if dry_run else run_and_report
     return anyio.run(step, output, get(), names, options)
 
@@ -59,6 +79,9 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option(
+    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
+)
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
