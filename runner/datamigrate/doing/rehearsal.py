@@ -7,6 +7,7 @@ import anyio
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate, Lock
+from datamigrate.database.rewriting import rewriting
 from datamigrate.database.surroundings import around
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.guarding import slow_batch, slow_look
@@ -136,6 +137,8 @@ class _Attempt:
                 self.notes += await slow_look(connection, self.work)
             if self.estimate is None:
                 self.estimate = await self.work.estimate(connection)
+            if isinstance(self.work, RowsWork) and self.estimate:
+                self.notes += await rewriting(connection, self.work.form, self.estimate.rows)
 
     async def try_places(self) -> None:
         for place in self._sampler.places:
