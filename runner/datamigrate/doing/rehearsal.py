@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from datamigrate.authoring.reach import reaches_past
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate, Lock
@@ -19,7 +20,7 @@ from datamigrate.doing.work import Work
 from datamigrate.thought.costs import Forecast, forecast
 from datamigrate.thought.pacing import first_pace
 from datamigrate.thought.plans import Slow
-from datamigrate.words.errors import DatamigrateError
+from datamigrate.words.errors import BatchFailed, DatamigrateError
 
 _IN_ORDER = ("beginning", "middle", "end")
 
@@ -80,6 +81,8 @@ class Rehearsal:
 
 async def rehearse(database: Database, script: Script, work: Work, limits: RehearsalLimits) -> Rehearsal:
     """Try batches from the beginning, the middle and the end of what is pending. Nothing is kept."""
+    if past := _reach(script):
+        return Rehearsal(script.name, None, error=_not_tried(script, past))
     attempt = _Attempt(database, script, work, limits)
     error: DatamigrateError | None = None
     refused = False
@@ -99,6 +102,19 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         if refused:
             await attempt.only_look()
     return attempt.result(error, cut_off=clock.cancelled_caught, only_read=refused)
+
+
+def _reach(script: Script) -> tuple[str, ...]:
+    file = script.migration.file
+    return reaches_past(file.read_text("utf-8")) if file.is_file() else ()
+
+
+def _not_tried(script: Script, past: tuple[str, ...]) -> DatamigrateError:
+    return BatchFailed(
+        f"{script.name}: not tried, because it uses {', '.join(past)}: what it does past the connection it is "
+        "lent, no dry run can undo.",
+        "Let it work with its `session` or `batch` alone; or look at `datamigrate plan` and run it on a copy.",
+    )
 
 
 @dataclass(eq=False)
