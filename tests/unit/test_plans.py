@@ -13,8 +13,12 @@ def scan(table: str, condition: str = "", **more: Any) -> dict[str, Any]:
 
 
 def update(*children: dict[str, Any]) -> dict[str, Any]:
-    walk = {"Node Type": "Index Scan", "Index Cond": "(id > 5)", "Relation Name": "orders"}
-    walk["Plans"] = list(children)
+    walk: dict[str, Any] = {
+        "Node Type": "Index Scan",
+        "Index Cond": "(id > 5)",
+        "Relation Name": "orders",
+        "Plans": list(children),
+    }
     return {"Node Type": "ModifyTable", "Relation Name": "orders", "Plans": [walk]}
 
 

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from datamigrate.authoring.reach import reaches_past
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate, Lock
+from datamigrate.database.rewriting import rewriting
 from datamigrate.database.surroundings import around
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.guarding import slow_batch, slow_look
@@ -18,7 +20,7 @@ from datamigrate.doing.work import Work
 from datamigrate.thought.costs import Forecast, forecast
 from datamigrate.thought.pacing import first_pace
 from datamigrate.thought.plans import Slow
-from datamigrate.words.errors import DatamigrateError
+from datamigrate.words.errors import BatchFailed, DatamigrateError
 
 _IN_ORDER = ("beginning", "middle", "end")
 
@@ -79,6 +81,8 @@ class Rehearsal:
 
 async def rehearse(database: Database, script: Script, work: Work, limits: RehearsalLimits) -> Rehearsal:
     """Try batches from the beginning, the middle and the end of what is pending. Nothing is kept."""
+    if past := _reach(script):
+        return Rehearsal(script.name, None, error=_not_tried(script, past))
     attempt = _Attempt(database, script, work, limits)
     error: DatamigrateError | None = None
     refused = False
@@ -98,6 +102,19 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         if refused:
             await attempt.only_look()
     return attempt.result(error, cut_off=clock.cancelled_caught, only_read=refused)
+
+
+def _reach(script: Script) -> tuple[str, ...]:
+    file = script.migration.file
+    return reaches_past(file.read_text("utf-8")) if file.is_file() else ()
+
+
+def _not_tried(script: Script, past: tuple[str, ...]) -> DatamigrateError:
+    return BatchFailed(
+        f"{script.name}: not tried, because it uses {', '.join(past)}: what it does past the connection it is "
+        "lent, no dry run can undo.",
+        "Let it work with its `session` or `batch` alone; or look at `datamigrate plan` and run it on a copy.",
+    )
 
 
 @dataclass(eq=False)
@@ -136,6 +153,8 @@ class _Attempt:
                 self.notes += await slow_look(connection, self.work)
             if self.estimate is None:
                 self.estimate = await self.work.estimate(connection)
+            if isinstance(self.work, RowsWork) and self.estimate:
+                self.notes += await rewriting(connection, self.work.form, self.estimate.rows)
 
     async def try_places(self) -> None:
         for place in self._sampler.places:

@@ -1,0 +1,79 @@
+"""Foreign keys of other tables that lead to a table: what becomes of their rows when its rows change."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A foreign key: its table and columns, the columns it leads to, and what a change of those does to it.
+
+    `is_indexed` when the rows that a change reaches are found without reading the whole table.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    referred: tuple[str, ...]
+    on_update: str
+    on_delete: str
+    is_indexed: bool
+
+
+def references_to(connection: Connection, table: sa.TableClause) -> list[Reference]:
+    """Every foreign key that leads to the table."""
+    if connection.dialect.name == "sqlite":
+        return _of_sqlite(connection, table)
+    names = {"name": table.name, "schema": table.schema}
+    return [
+        Reference(name, tuple(columns), tuple(referred), _ACTIONS[update], _ACTIONS[delete], indexed)
+        for name, columns, referred, update, delete, indexed in connection.execute(
+            sa.text(_POSTGRESQL), names
+        )
+    ]
+
+
+_ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+
+_POSTGRESQL = """
+SELECT k.conrelid::regclass::text,
+       ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(number, place)
+             JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place),
+       ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u(number, place)
+             JOIN pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.number ORDER BY u.place),
+       k.confupdtype::text, k.confdeltype::text,
+       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
+               AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE k.contype = 'f' AND k.conparentid = 0
+AND c.relname = :name AND n.nspname = coalesce(:schema, current_schema())
+ORDER BY 1, 2
+"""
+
+_SQLITE = """
+SELECT m.name, f.id, f."from", f."to", f.on_update, f.on_delete
+FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+WHERE m.type = 'table' AND lower(f."table") = lower(:name) ORDER BY m.name, f.id, f.seq
+"""
+
+# a table's own key is the index of its rows
+_SQLITE_INDEXED = """
+SELECT 1 FROM pragma_index_list(:table) i JOIN pragma_index_info(i.name) c
+WHERE c.seqno = 0 AND c.name = :column AND NOT i.partial
+UNION ALL SELECT 1 FROM pragma_table_info(:table) WHERE name = :column AND pk = 1
+"""
+
+
+def _of_sqlite(connection: Connection, table: sa.TableClause) -> list[Reference]:
+    keys: dict[tuple[str, int], list[tuple[Any, ...]]] = {}
+    for row in connection.execute(sa.text(_SQLITE), {"name": table.name}):
+        keys.setdefault((row[0], row[1]), []).append(tuple(row))
+    found = []
+    for (name, _), rows in keys.items():
+        columns, referred = tuple(row[2] for row in rows), tuple(row[3] or "" for row in rows)
+        first = {"table": name, "column": columns[0]}
+        indexed = connection.scalar(sa.text(_SQLITE_INDEXED), first) is not None
+        found.append(Reference(name, columns, referred, rows[0][4], rows[0][5], indexed))
+    return found
