@@ -45,6 +45,21 @@ def read(
     )
 
 
+def update_inside(form: ComputeRows, keyset: Keyset, bounds: Bounds) -> sa.Update:
+    """Have the database call Python: `datamigrate_compute` for each row, then `datamigrate_value_0` and so on
+    for those that it does not leave alone."""
+    reads = (sa.type_coerce(column, sa.types.NullType()) for column in form.reads)
+    wanted = sa.func.datamigrate_compute(*keyset.columns, *reads, type_=sa.Integer)
+    values = (getattr(sa.func, f"datamigrate_value_{i}")(*keyset.columns) for i in range(len(form.writes)))
+    return (
+        sa.update(form.table)
+        .where(rows_of(form, keyset, bounds), wanted == 1)
+        .values(
+            dict(zip(form.written, (sa.type_coerce(v, sa.types.NullType()) for v in values), strict=True))
+        )
+    )
+
+
 def statement_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Update | sa.Delete | sa.Select[Any]:
     """What a batch of this form makes the database do, as far as it is known beforehand."""
     if isinstance(form, UpdateRows):

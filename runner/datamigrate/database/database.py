@@ -16,7 +16,7 @@ from sqlalchemy.util import await_only
 from datamigrate.database.address import Address, no_sqlite_file
 from datamigrate.database.dialects import Dialect, dialect_for
 from datamigrate.database.dialects.base import Timeouts
-from datamigrate.database.dialects.sqlite import PATIENCE, WRITES
+from datamigrate.database.dialects.sqlite import PATIENCE, QUICK, WRITES
 from datamigrate.database.faults import Fault
 from datamigrate.database.guard import watch
 from datamigrate.words.errors import DatabaseUnavailable
@@ -52,7 +52,8 @@ class Database:
         A cancelled one interrupts its statement; the commit itself cannot be cancelled half-way.
         """
         async with self._connected() as plain:
-            connection = await plain.execution_options(**{WRITES: True, PATIENCE: timeouts.lock})
+            options = {WRITES: True, PATIENCE: timeouts.lock, QUICK: not durable}
+            connection = await plain.execution_options(**options)
             try:
                 await connection.begin()
                 await self.dialect.begin_batch(connection, timeouts, durable)

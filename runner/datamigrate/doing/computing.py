@@ -1,9 +1,11 @@
 """Calling a script's compute function, and checking what it returns."""
 
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from datetime import time as time_of_day
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ from uuid import UUID
 
 import anyio
 import sqlalchemy as sa
-from anyio import to_thread
+from anyio import lowlevel, to_thread
 
 from datamigrate.authoring.forms import ComputeRows
-from datamigrate.authoring.row import Row, rows_from
+from datamigrate.authoring.row import Row, row_type, rows_from
 from datamigrate.doing.failing import script_line
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
+
+BREATH = 200
+"""Rows between two moments in which heartbeats and signals are served, if the function itself never waits."""
 
 # what a column of this Python type takes; JSON, arrays and an author's own types are the driver's to judge
 _ACCEPTED: dict[type, tuple[type, ...]] = {
@@ -30,7 +35,7 @@ _ACCEPTED: dict[type, tuple[type, ...]] = {
     bytes: (bytes, bytearray, memoryview),
     datetime: (datetime,),
     date: (date,),
-    time: (time,),
+    time_of_day: (time_of_day,),
     UUID: (UUID,),
 }
 
@@ -42,13 +47,19 @@ KeyOf = Callable[[int], Key]
 @dataclass(frozen=True, eq=False)
 class Computed:
     """`columns` to write, as the dialect wants them: key, version, values, a list each with a place for
-    every row; and the keys left alone."""
+    every row; the keys left alone; and in how many seconds the function gave its answers."""
 
     columns: tuple[list[Any], ...]
     left_alone: tuple[Key, ...]
+    seconds: float = 0.0
 
     def __len__(self) -> int:
         return len(self.columns[0])
+
+    @property
+    def asked(self) -> int:
+        """How many rows the function was asked about."""
+        return len(self) + len(self.left_alone)
 
 
 async def compute(
@@ -59,10 +70,12 @@ async def compute(
     rows = rows_from(form, [r[start:] for r in raw])
     if not rows:
         return Computed(tuple([] for _ in range(start + len(form.writes))), ())
+    began = time.perf_counter()
     if form.takes_batch:
         results = await _whole_batch(form, rows, file)
     else:
         results = await _row_by_row(form, rows, lambda i: tuple(raw[i][:key_width]), file)
+    seconds = time.perf_counter() - began
     alone = [r for r, result in zip(raw, results, strict=True) if result is None]
     if alone:
         raw = [r for r, result in zip(raw, results, strict=True) if result is not None]
@@ -71,7 +84,104 @@ async def compute(
     return Computed(
         (*([r[i] for r in raw] for i in range(start)), *values),
         tuple(tuple(r[:key_width]) for r in alone),
+        seconds,
     )
+
+
+@dataclass(frozen=True)
+class Called:
+    """What became of an UPDATE that called the function: the rows changed, and the keys left alone."""
+
+    rows: int
+    left_alone: tuple[Key, ...]
+
+
+@dataclass(eq=False)
+class Caller:
+    """The function as a database calls it from within an UPDATE, row by row: first to `compute`, then for
+    each `value` to write. `failure` is what went wrong, which the database itself cannot tell."""
+
+    form: ComputeRows
+    types: tuple[sa.types.TypeEngine[Any], ...]
+    width: int
+    file: Path
+    dialect: sa.Dialect
+    left_alone: list[Key] = field(default_factory=list)
+    failure: Exception | None = None
+    _results: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def compute(self) -> Callable[..., int]:
+        """The function of a row's key and what is read of it: 1 when it is to be written, 0 when it is left
+        alone."""
+        function, results, width = self.form.function, self._results, self.width
+        kind, make_row, convert = row_type(self.form), tuple.__new__, self._converter
+        checked = _Checked(_wanted(self.form))
+
+        def compute(*arguments: Any) -> int:
+            key, values = arguments[:width], arguments[width:]
+            try:
+                result = function(make_row(kind, convert(values) if convert else values))
+                if result is None:
+                    self.left_alone.append(key)
+                    return 0
+                if not checked.fits(result):
+                    checked.check(result, key)
+            except BatchFailed as error:
+                self.failure = error
+                raise
+            except (Exception, SystemExit) as error:
+                self.failure = _at_row(self.form, error, key, self.file)
+                raise
+            results[key] = result
+            return 1
+
+        return compute
+
+    def value(self, number: int) -> Callable[..., Any]:
+        """The function of a key that gives this one of the values to write."""
+        kind, name = self.types[number], self.form.written[number]
+        make, results = kind.dialect_impl(self.dialect).bind_processor(self.dialect), self._results
+        take = results.pop if number == len(self.types) - 1 else results.__getitem__
+
+        def value(*key: Any) -> Any:
+            found = take(key)[name]
+            return found if make is None else make(found)
+
+        return value
+
+    @property
+    def _converter(self) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
+        kinds = [column.type.dialect_impl(self.dialect) for column in self.form.reads]
+        converters = [kind.result_processor(self.dialect, None) for kind in kinds]
+        if not any(converters):
+            return None
+        return lambda values: tuple(c(v) if c else v for c, v in zip(converters, values, strict=True))
+
+
+@dataclass(eq=False)
+class _Checked:
+    """What results have been like so far: one like these need not be looked at closely."""
+
+    wanted: Mapping[str, tuple[type, ...]]
+
+    def __post_init__(self) -> None:
+        self._kinds: dict[str, set[type]] = {name: set() for name in self.wanted}
+
+    def fits(self, result: Any) -> bool:
+        """Whether it has the names and kinds that were found right before."""
+        if type(result) is not dict or len(result) != len(self._kinds):
+            return False
+        try:
+            return all(type(result[name]) in kinds for name, kinds in self._kinds.items())
+        except KeyError:
+            return False
+
+    def check(self, result: Any, key: Key) -> None:
+        """Look closely. Raises BatchFailed for a result that does not fit."""
+        _values(self.wanted, (result,), lambda _: key)
+        for name, kinds in self._kinds.items():
+            kinds.add(type(result[name]))
 
 
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
@@ -108,19 +218,24 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
 async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
     results: list[Any] = [None] * len(rows)
     failures: list[BatchFailed] = []
-    limiter = anyio.Semaphore(form.options.concurrency)
+    function, left = form.function, iter(range(len(rows)))
 
-    async def one(i: int) -> None:
-        try:
-            async with limiter:
-                results[i] = await form.function(rows[i])
-        except (Exception, SystemExit) as error:
-            failures.append(_at_row(form, error, key_of(i), file))
-            group.cancel_scope.cancel()
+    async def one_after_another() -> None:
+        # tasks that take the next row when they are through with one: a task for each row takes many times
+        # as long as most functions do
+        for i in left:
+            if not i % BREATH:
+                await lowlevel.checkpoint()
+            try:
+                results[i] = await function(rows[i])
+            except (Exception, SystemExit) as error:
+                failures.append(_at_row(form, error, key_of(i), file))
+                group.cancel_scope.cancel()
+                return
 
     async with anyio.create_task_group() as group:
-        for i in range(len(rows)):
-            group.start_soon(one, i)
+        for _ in range(min(form.options.concurrency, len(rows))):
+            group.start_soon(one_after_another)
     if failures:
         raise failures[0] from failures[0].__cause__
     return results

@@ -111,7 +111,9 @@ class SetWork(RowsWork):
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Choose the slice and change its rows."""
-        chosen = await choose(connection, self.keyset, self.form.pending, _reach(portion.claim), portion.pace)
+        chosen = await choose(
+            connection, self.keyset, self.form.pending, reach_of(portion.claim), portion.pace
+        )
         async with self.changing(connection, chosen.bounds, thorough):
             rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
         return Change(chosen.bounds.upper, chosen.is_last, rows, found=rows)
@@ -153,7 +155,7 @@ class ComputeWork(RowsWork):
         """Read the slice's pending rows and compute what to write."""
         version = self.dialect.version_of_row(self.form.table, self.form.reads)
         async with look() as connection:
-            chosen = await choose(connection, self.keyset, self.form.pending, _reach(claim), pace)
+            chosen = await choose(connection, self.keyset, self.form.pending, reach_of(claim), pace)
             query = changes.read(self.form, self.keyset, chosen.bounds, version)
             rows = await fetch(connection, query)
         with in_slice(chosen.bounds):
@@ -219,6 +221,7 @@ class ComputeWork(RowsWork):
         )
 
 
-def _reach(claim: Claim) -> Bounds:
+def reach_of(claim: Claim) -> Bounds:
+    """What is left of a claim whose end is fixed."""
     assert claim.upper is not None
     return Bounds(claim.cursor, claim.upper)

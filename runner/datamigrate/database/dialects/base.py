@@ -1,6 +1,6 @@
 """What the runner asks of a database beyond SQLAlchemy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -49,11 +49,13 @@ class Traces:
 class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
-    One that `reads_while_writing` lets a connection read on while another one's transaction is written.
+    One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
+    that `calls_functions` can call Python from within a statement.
     """
 
     name: str
     reads_while_writing: bool
+    calls_functions: bool
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """An engine whose transactions, timeouts and statements behave as the runner expects."""
@@ -100,6 +102,11 @@ class Dialect(Protocol):
 
     async def write_rows(self, connection: AsyncConnection, write: "RowsToWrite") -> int:
         """Write computed values to the rows that are still as they were read; how many those were."""
+
+    async def lend_functions(
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+    ) -> None:
+        """Let statements on this connection call functions of ours by name; None takes one back."""
 
 
 @dataclass(frozen=True, eq=False)

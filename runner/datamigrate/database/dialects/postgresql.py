@@ -2,7 +2,7 @@
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -75,6 +75,7 @@ class PostgreSQL:
 
     name = "postgresql"
     reads_while_writing = True
+    calls_functions = False
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write."""
@@ -199,6 +200,12 @@ class PostgreSQL:
             return await _write_one_by_one(connection, write)
         result = await connection.execute(update_from_arrays(write))
         return int(result.rowcount)
+
+    async def lend_functions(
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+    ) -> None:
+        """A server cannot call them."""
+        raise NotImplementedError
 
     async def _planned_rows(self, connection: AsyncConnection, query: sa.Select[Any]) -> int:
         return int((await self._plan(connection, query))["Plan Rows"])

@@ -5,8 +5,9 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import repeat
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
@@ -28,9 +30,13 @@ WRITES = "datamigrate_writes"
 PATIENCE = "datamigrate_patience"
 """Execution option: how many seconds to wait for the write lock; None is for ever."""
 
+QUICK = "datamigrate_quick"
+"""Execution option: the commit need not wait for the disk, where that is safe."""
+
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
 
+_FOUND, _CHOSEN = "datamigrate_synchronous_found", "datamigrate_synchronous_chosen"
 _PRIMARY_CODE = 0xFF
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 
@@ -40,6 +46,7 @@ class SQLite:
 
     name = "sqlite"
     reads_while_writing = False
+    calls_functions = True
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
@@ -133,10 +140,58 @@ class SQLite:
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""
-        names = [parameter(i) for i in range(len(write.columns))]
-        rows = [dict(zip(names, row, strict=True)) for row in zip(*write.columns, strict=True)]
-        result = await connection.execute(update_by_key(write), rows)
+        statement = update_by_key(write).compile(
+            dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
+        )
+        result = await connection.exec_driver_sql(str(statement), in_positions(statement, write))
         return int(result.rowcount)
+
+    async def lend_functions(
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+    ) -> None:
+        """Let statements on this connection call functions of ours by name; None takes one back."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        for name, function in functions.items():
+            await driver.create_function(name, -1, function)
+
+
+def in_positions(statement: sa.Compiled, write: RowsToWrite) -> list[tuple[Any, ...]]:
+    """The statement's parameters for every row, converted by their types as SQLAlchemy does it.
+
+    SQLAlchemy itself would make a mapping of each row first, which takes longer than the statement.
+    """
+    assert isinstance(statement, SQLCompiler)
+    assert statement.positiontup is not None
+    kinds = [None] * (len(write.key) + len(write.version)) + list(write.types)
+    columns = {
+        parameter(i): _converted(column, kind, statement.dialect)
+        for i, (column, kind) in enumerate(zip(write.columns, kinds, strict=True))
+    }
+    same = statement.construct_params()
+    return list(
+        zip(
+            *(
+                columns[name]
+                if name in columns
+                else repeat(*_converted([same[name]], _kind_of(statement, name), statement.dialect))
+                for name in statement.positiontup
+            ),
+            strict=False,
+        )
+    )
+
+
+def _converted(values: list[Any], kind: sa.types.TypeEngine[Any] | None, dialect: sa.Dialect) -> list[Any]:
+    convert = kind.dialect_impl(dialect).bind_processor(dialect) if kind is not None else None
+    return values if convert is None else [convert(value) for value in values]
+
+
+def _kind_of(statement: SQLCompiler, name: str) -> sa.types.TypeEngine[Any]:
+    # the values of an IN have the name of the whole with a number behind it
+    while name not in statement.binds:
+        name = name.rpartition("_")[0]
+    return statement.binds[name].type
 
 
 def update_by_key(write: RowsToWrite) -> sa.Update:
@@ -145,10 +200,10 @@ def update_by_key(write: RowsToWrite) -> sa.Update:
     return (
         sa.update(write.table)
         .where(
-            *(k == sa.bindparam(parameter(i), type_=sa.types.NullType()) for i, k in enumerate(write.key)),
+            *(k == sa.bindparam(parameter(i), None, sa.types.NullType()) for i, k in enumerate(write.key)),
             *(
                 sa.collate(v, "BINARY").is_not_distinct_from(
-                    sa.bindparam(parameter(key + i), type_=sa.types.NullType())
+                    sa.bindparam(parameter(key + i), None, sa.types.NullType())
                 )
                 for i, v in enumerate(write.version)
             ),
@@ -156,7 +211,7 @@ def update_by_key(write: RowsToWrite) -> sa.Update:
         )
         .values(
             {
-                name: sa.bindparam(parameter(key + version + i), type_=kind)
+                name: sa.bindparam(parameter(key + version + i), None, kind)
                 for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
             }
         )
@@ -183,6 +238,7 @@ def _begin(connection: Connection) -> None:
     if not options.get(WRITES, False):
         connection.exec_driver_sql("BEGIN")
         return
+    _choose_synchronous(connection, "NORMAL" if options.get(QUICK) else "FULL")
     # SQLite itself looks every 100 ms whether the lock is free, and would miss the moment between two
     # batches of another run for a long time
     _wait_for_locks(connection, 0)
@@ -191,6 +247,20 @@ def _begin(connection: Connection) -> None:
     while not _has_begun(connection, time.monotonic() >= give_up):
         await_only(asyncio.sleep(TRY_AGAIN))
     _wait_for_locks(connection, BUSY_TIMEOUT)
+
+
+def _choose_synchronous(connection: Connection, wanted: str) -> None:
+    """With a write-ahead log a commit that does not wait may be forgotten after a power failure, whole; with a
+    rollback journal it might leave the file damaged."""
+    info = connection.info
+    if _FOUND not in info:
+        is_wal = connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        info[_FOUND] = connection.exec_driver_sql("PRAGMA synchronous").scalar() if is_wal else None
+        info[_CHOSEN] = "as found"
+    # 2 is FULL, what SQLite has unless told otherwise; any other value is somebody's choice
+    if info[_FOUND] == 2 and info[_CHOSEN] != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+        info[_CHOSEN] = wanted
 
 
 def _has_begun(connection: Connection, last_try: bool) -> bool:

@@ -1,0 +1,66 @@
+"""`compute_rows` where the database can call Python: a quick function is called from within one UPDATE."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.database import changes
+from datamigrate.doing.choosing import choose
+from datamigrate.doing.computing import Called, Caller
+from datamigrate.doing.rows_work import ComputeWork, reach_of
+from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.migration import Bounds
+
+QUICK = 50e-6
+"""Seconds per row. A slower function is called beforehand, while the write lock is free."""
+
+
+@dataclass(frozen=True, eq=False)
+class InsideWork(ComputeWork):
+    """A synchronous function of a row, on a database in our own process.
+
+    The first batch is read, computed and written one after another; it tells how quick the function is.
+    """
+
+    seconds_a_row: list[float] = field(default_factory=list)
+
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
+        """Nothing, once the function is known to be quick."""
+        if self.seconds_a_row and self.seconds_a_row[-1] < QUICK:
+            return Portion(claim, pace)
+        portion = await super().prepare(look, claim, pace)
+        if portion.computed and portion.computed.asked:
+            self.seconds_a_row.append(portion.computed.seconds / portion.computed.asked)
+        return portion
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Write what was computed, or have the database compute and write it at once."""
+        if portion.computed is not None:
+            return await super().apply(connection, portion, thorough)
+        chosen = await choose(
+            connection, self.keyset, self.form.pending, reach_of(portion.claim), portion.pace
+        )
+        async with self.changing(connection, chosen.bounds, thorough) as excused:
+            called = await self._update(connection, chosen.bounds)
+            excused.update(called.left_alone)
+        alone = len(called.left_alone)
+        return Change(chosen.bounds.upper, chosen.is_last, called.rows, alone, found=called.rows + alone)
+
+    async def _update(self, connection: AsyncConnection, bounds: Bounds) -> Called:
+        caller = Caller(self.form, self.types, len(self.keyset.names), self.file, connection.dialect)
+        functions: dict[str, Callable[..., Any]] = {"datamigrate_compute": caller.compute}
+        functions |= {f"datamigrate_value_{i}": caller.value(i) for i in range(len(self.form.written))}
+        await self.dialect.lend_functions(connection, functions)
+        try:
+            changed = await connection.execute(changes.update_inside(self.form, self.keyset, bounds))
+        except DBAPIError as error:
+            # SQLite says only that a function of ours has failed
+            raise caller.failure or error from error
+        finally:
+            await self.dialect.lend_functions(connection, dict.fromkeys(functions))
+        return Called(changed.rowcount, tuple(caller.left_alone))
