@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -86,17 +87,25 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], keys: list[Key], file:
     if inspect.iscoroutinefunction(form.function):
         return await _concurrently(form, rows, keys, file)
 
+    given_up = Event()
+
     def in_turn() -> list[Any]:
         results: list[Any] = []
         for row, key in zip(rows, keys, strict=True):
+            if given_up.is_set():
+                break
             try:
                 results.append(form.function(row))
             except (Exception, SystemExit) as error:
                 raise _at_row(form, error, key, file) from error
         return results
 
-    # in a thread, so that heartbeats and signals are served however long the function takes
-    return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
+    try:
+        # in a thread, so that heartbeats and signals are served however long the function takes
+        return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
+    finally:
+        # a process ends no sooner than its threads: this one has no further row to do
+        given_up.set()
 
 
 async def _concurrently(form: ComputeRows, rows: list[Row], keys: list[Key], file: Path) -> list[Any]:
