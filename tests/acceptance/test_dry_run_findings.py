@@ -296,6 +296,22 @@ def test_the_time_limit_ends_it_and_leaves_nothing_behind(
     assert_nothing_is_left(database, before)
 
 
+def test_a_function_that_takes_its_time_is_not_called_for_further_rows(
+    tmp_path: Path, sqlite_project: Project, sqlite_database: ScratchDatabase
+) -> None:
+    add_people(sqlite_database, 100)
+    calls = tmp_path / "calls"
+    body = f"import time; open({str(calls)!r}, 'a').write('x'); time.sleep(0.5)"
+    sqlite_project.write_script("nick", CALLING.format(async_="", body=body))
+    with ended(sqlite_project.start("run", "--dry-run")) as process:
+        while not calls.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(20) == 130
+    assert len(calls.read_text()) < 100
+
+
 def test_a_slow_function_holds_no_lock_while_it_computes(
     tmp_path: Path, project: Project, database: ScratchDatabase
 ) -> None:

@@ -8,6 +8,7 @@ from datetime import date, datetime
 from datetime import time as time_of_day
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from typing import Any
 from uuid import UUID
 
@@ -202,17 +203,25 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
     if inspect.iscoroutinefunction(form.function):
         return await _concurrently(form, rows, key_of, file)
 
+    given_up = Event()
+
     def in_turn() -> list[Any]:
         function, results = form.function, []
         try:
             for row in rows:
+                if given_up.is_set():
+                    break
                 results.append(function(row))  # its length tells the row that failed
         except (Exception, SystemExit) as error:
             raise _at_row(form, error, key_of(len(results)), file) from error
         return results
 
-    # in a thread, so that heartbeats and signals are served however long the function takes
-    return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
+    try:
+        # in a thread, so that heartbeats and signals are served however long the function takes
+        return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
+    finally:
+        # a process ends no sooner than its threads: this one has no further row to do
+        given_up.set()
 
 
 async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:

@@ -135,7 +135,9 @@ class PostgreSQL:
         if table is None:
             return Traces(locks)
         relation = {"relation": _quoted(table)}
-        width = await connection.scalar(sa.text(_WIDTH.format(table=_quoted(table))), relation)
+        width = await connection.scalar(
+            sa.text(_WIDTH.format(table=_quoted(table).replace(":", "\\:"))), relation
+        )
         updates, heap_only = (await connection.execute(sa.text(_UPDATES), relation)).one()
         return Traces(locks, float(width) if width else None, float(heap_only / updates) if updates else None)
 

@@ -1,0 +1,73 @@
+"""Slow parts of SQLite's query plans are found, as its versions write them."""
+
+from __future__ import annotations
+
+import pytest
+
+from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
+from datamigrate.thought.sqlite_plans import Step, slow_steps
+
+WALK = Walk("orders", ("tenant", "id"))
+SIZES = {"orders": 50_000, "lines": 5_000}
+UPDATE = (
+    "UPDATE orders SET total=(SELECT sum(lines.price) FROM lines WHERE lines.order_id = orders.id) "
+    "WHERE (orders.tenant, orders.id) > (?, ?) AND orders.total IS NULL"
+)
+BOUNDARY = (
+    "SELECT orders.tenant, orders.id FROM orders WHERE orders.id <= ? ORDER BY orders.tenant LIMIT ? OFFSET ?"
+)
+
+
+def plan(*details: str) -> list[Step]:
+    """Lines that stand one below another."""
+    return [Step(i, i - 1, detail) for i, detail in enumerate(details, start=1)]
+
+
+def test_a_search_by_the_key_is_not_slow() -> None:
+    steps = plan("SEARCH orders USING INDEX sqlite_autoindex_orders_1 ((tenant,id)>(?,?))")
+    assert slow_steps(steps, UPDATE, SIZES, WALK) == ()
+
+
+@pytest.mark.parametrize(
+    "detail", ["SCAN orders", "SCAN TABLE orders", "SCAN orders USING COVERING INDEX ix"]
+)
+def test_a_scan_of_the_table_that_is_walked_wants_an_index_on_its_key(detail: str) -> None:
+    [slow] = slow_steps(plan(detail), BOUNDARY, SIZES, WALK)
+    assert slow == Slow("orders", 50_000, False, ("tenant", "id"), online=False)
+    assert slow.sql == "CREATE INDEX ix_orders_tenant_id ON orders (tenant, id)"
+    assert slow.revision == 'op.create_index("ix_orders_tenant_id", "orders", ["tenant", "id"])'
+
+
+def test_a_sort_of_the_walk_is_slow() -> None:
+    steps = [Step(1, 0, "SEARCH orders USING INDEX ix (total=?)"), Step(2, 0, "USE TEMP B-TREE FOR ORDER BY")]
+    [slow] = slow_steps(steps, BOUNDARY, SIZES, WALK)
+    assert slow.sorts
+    assert str(slow) == "sorts orders (about 50,000 rows) for every batch"
+
+
+def test_a_scan_in_a_correlated_query_is_repeated_for_every_row() -> None:
+    steps = [
+        Step(1, 0, "SEARCH orders USING INDEX k ((tenant,id)>(?,?))"),
+        Step(2, 0, "CORRELATED SCALAR SUBQUERY 1"),
+        Step(3, 2, "SCAN lines"),
+    ]
+    assert slow_steps(steps, UPDATE, SIZES, WALK) == (
+        Slow("lines", 5_000, True, ("order_id",), online=False),
+    )
+
+
+def test_an_index_made_for_the_one_statement_counts_as_reading_the_table() -> None:
+    steps = plan("SEARCH orders USING AUTOMATIC COVERING INDEX (customer=?)")
+    [slow] = slow_steps(steps, "SELECT 1 FROM orders WHERE customer = ?", SIZES)
+    assert slow.columns == ("customer",)
+
+
+def test_the_first_row_of_an_index_is_found_without_reading_it() -> None:
+    assert (
+        slow_steps(plan("SCAN orders"), "SELECT id FROM orders ORDER BY id DESC LIMIT ?", SIZES, WALK) == ()
+    )
+
+
+def test_a_table_counted_no_further_is_told_as_larger() -> None:
+    [slow] = slow_steps(plan("SCAN orders"), BOUNDARY, {"orders": MANY_ROWS}, WALK)
+    assert str(slow) == "reads all of orders (10,000 rows or more) for every batch"
