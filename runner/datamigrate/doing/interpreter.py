@@ -4,6 +4,7 @@ import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 COLLECT_AFTER = 200_000
 """Objects. Python looks for garbage after 700 new ones, and a batch of computed rows has tens of thousands."""
@@ -12,20 +13,36 @@ TURN = 0.0005
 """Seconds that a thread keeps the interpreter to itself while another one waits; Python's own is ten times that."""
 
 
+@dataclass
+class _Habits:
+    """How many runs there are in this process, and what the first of them has found."""
+
+    runs: int = 0
+    threshold: tuple[int, int, int] = (0, 0, 0)
+    turn: float = 0.0
+
+
+_habits = _Habits()
+
+
 @contextmanager
 def made_for_many_rows() -> Iterator[None]:
     """Collect garbage seldom, and let the batch that is written not wait for the one that is computed.
 
     What is loaded by now will stay: the collector need not look through it again and again. Everything is
-    as before at the end.
+    as before when the last run of this process has ended.
     """
-    threshold, turn = gc.get_threshold(), sys.getswitchinterval()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *threshold[1:])
-    sys.setswitchinterval(TURN)
+    _habits.runs += 1
+    if _habits.runs == 1:
+        _habits.threshold, _habits.turn = gc.get_threshold(), sys.getswitchinterval()
+        gc.freeze()
+        gc.set_threshold(COLLECT_AFTER, *_habits.threshold[1:])
+        sys.setswitchinterval(TURN)
     try:
         yield
     finally:
-        sys.setswitchinterval(turn)
-        gc.set_threshold(*threshold)
-        gc.unfreeze()
+        _habits.runs -= 1
+        if not _habits.runs:
+            sys.setswitchinterval(_habits.turn)
+            gc.set_threshold(*_habits.threshold)
+            gc.unfreeze()
