@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 from typing import Any
 
 from datamigrate.words.errors import GraphError
@@ -44,12 +45,13 @@ def in_order(migrations: Iterable[Migration], rank: Callable[[Migration], Any]) 
     except CycleError as error:
         raise _cycle(error.args[1], everyone) from None
     ordered: list[Migration] = []
-    ready: list[Migration] = []
+    ready: list[tuple[Any, str]] = []
     while sorter.is_active():
-        ready += [everyone[name] for name in sorter.get_ready()]
-        ready.sort(key=rank)
-        ordered.append(ready.pop(0))
-        sorter.done(ordered[-1].name)
+        for name in sorter.get_ready():
+            heappush(ready, (rank(everyone[name]), name))
+        _, first = heappop(ready)
+        ordered.append(everyone[first])
+        sorter.done(first)
     return ordered
 
 
