@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -172,10 +172,10 @@ class Project:
             dry_run_schema.check(facts)
         return facts
 
-    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """Start the real command and leave it running."""
+    def start(self, *arguments: str, before: Sequence[str] = (), **variables: str) -> subprocess.Popen[str]:
+        """Start the real command, with these words `before` it, and leave it running."""
         return subprocess.Popen(
-            [COMMAND, *arguments],
+            [*before, COMMAND, *arguments],
             cwd=self.root,
             env=self.environment(**variables),
             stdout=subprocess.PIPE,

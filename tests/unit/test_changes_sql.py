@@ -226,26 +226,33 @@ def test_the_version_of_a_row_in_sqlite_is_everything_that_was_read() -> None:
 
 # settings of a transaction
 
+IDLE = "idle_in_transaction_session_timeout"
+
 
 @pytest.mark.parametrize(
     ("timeouts", "durable", "settings"),
     [
-        (Timeouts(), True, {"lock_timeout": "5000ms", "statement_timeout": "30000ms", "jit": "off"}),
+        (
+            Timeouts(),
+            True,
+            {"lock_timeout": "5000ms", "statement_timeout": "30000ms", IDLE: "60000ms", "jit": "off"},
+        ),
         (
             Timeouts(lock=0.25, statement=None),
             False,
             {
                 "lock_timeout": "250ms",
                 "statement_timeout": "0",
+                IDLE: "60000ms",
                 "jit": "off",
                 "synchronous_commit": "off",
             },
         ),
         # nought would be "for ever"
         (
-            Timeouts(lock=0.0001, statement=None),
+            Timeouts(lock=0.0001, statement=None, idle=None),
             True,
-            {"lock_timeout": "1ms", "statement_timeout": "0", "jit": "off"},
+            {"lock_timeout": "1ms", "statement_timeout": "0", IDLE: "0", "jit": "off"},
         ),
     ],
 )

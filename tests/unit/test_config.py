@@ -29,6 +29,7 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "pause": (0.5, Settings(pause=0.5)),
     "lock_timeout": ("2s", Settings(timeouts=Timeouts(lock=2.0))),
     "statement_timeout": ("1m", Settings(timeouts=Timeouts(statement=60.0))),
+    "idle_timeout": ("2m", Settings(timeouts=Timeouts(idle=120.0))),
     "claim_expiry": (90, Settings(claim_expiry=90.0)),
     "max_sweeps": (2, Settings(max_sweeps=2)),
     "max_attempts": (3, Settings(max_attempts=3)),
@@ -36,7 +37,7 @@ KEYS: dict[str, tuple[Any, Any]] = {
 }
 TEXTS = ["scripts", "schema", "engine", "lint_since"]
 COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts"]
-DURATIONS = ["target_time", "pause", "lock_timeout", "statement_timeout", "claim_expiry"]
+DURATIONS = ["target_time", "pause", "lock_timeout", "statement_timeout", "idle_timeout", "claim_expiry"]
 
 
 def configuration(**table: Any) -> Configuration:
@@ -65,8 +66,8 @@ def test_the_defaults_are_these() -> None:
     settings = Settings()
     assert (settings.first_rows, settings.pause, settings.claim_expiry) == (500, 0.0, 30.0)
     assert (settings.max_sweeps, settings.max_attempts, settings.durable_batches) == (5, 10, False)
-    assert (settings.limits.target_time, settings.limits.max_rows) == (0.5, 100_000)
-    assert (settings.timeouts.lock, settings.timeouts.statement) == (5.0, 30.0)
+    assert (settings.limits.target_time, settings.limits.max_rows) == (0.5, 20_000)
+    assert (settings.timeouts.lock, settings.timeouts.statement, settings.timeouts.idle) == (5.0, 30.0, 60.0)
 
 
 @pytest.mark.parametrize("key", KEYS)

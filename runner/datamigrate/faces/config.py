@@ -122,6 +122,10 @@ def _statement_timeout(settings: Settings, value: Any) -> Settings:
     return replace(settings, timeouts=replace(settings.timeouts, statement=_positive(value)))
 
 
+def _idle_timeout(settings: Settings, value: Any) -> Settings:
+    return replace(settings, timeouts=replace(settings.timeouts, idle=_positive(value)))
+
+
 _KEYS: dict[str, _Set] = {
     "scripts": lambda c, v: replace(c, scripts=_text(v)),
     "schema": lambda c, v: replace(c, schema=_text(v)),
@@ -133,6 +137,7 @@ _KEYS: dict[str, _Set] = {
     "pause": _setting(lambda s, v: replace(s, pause=_seconds(v))),
     "lock_timeout": _setting(_lock_timeout),
     "statement_timeout": _setting(_statement_timeout),
+    "idle_timeout": _setting(_idle_timeout),
     "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=_positive(v))),
     "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=_count(v))),
     "max_attempts": _setting(lambda s, v: replace(s, max_attempts=_count(v))),

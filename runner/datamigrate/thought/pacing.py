@@ -26,7 +26,7 @@ class Limits:
 
     target_time: float = 0.5
     min_rows: int = 1
-    max_rows: int = 100_000
+    max_rows: int = 20_000
     max_span: int = 2_000_000
 
 

@@ -14,10 +14,12 @@ from datamigrate.thought.plans import Slow, Walk
 
 @dataclass(frozen=True)
 class Timeouts:
-    """How long a transaction may wait for a lock and a statement may run, in seconds; None is for ever."""
+    """How long a transaction may wait for a lock, a statement may run, and a transaction may hold its locks
+    without a word from us, in seconds; None is for ever."""
 
     lock: float | None = 5.0
     statement: float | None = 30.0
+    idle: float | None = 60.0
 
 
 @dataclass(frozen=True)

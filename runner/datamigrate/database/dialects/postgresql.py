@@ -248,6 +248,8 @@ def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
     settings = {
         "lock_timeout": _milliseconds(timeouts.lock),
         "statement_timeout": _milliseconds(timeouts.statement),
+        # a host that is cut off must not keep its rows from who takes over
+        "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle),
         "jit": "off",
     }
     if not durable:
