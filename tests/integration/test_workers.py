@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -30,6 +32,7 @@ from workbench import (
     BOB,
     DOUBLED,
     FORMS,
+    HOME,
     Bench,
     at_every_step,
     doubling,
@@ -212,6 +215,34 @@ async def test_the_range_of_a_worker_that_vanished_is_taken_over(postgres_bench:
     again = await bench.run(bench.form(doubling()), owner=BOB, settings=THREE)
     assert again.outcome == "done", again.result
     assert again.of(Waiting) == []
+    bench.assert_done(ROWS)
+
+
+SLOW = """
+import os
+import time
+
+@compute_rows(item, pending=pending, reads=[item.c.old, item.c.serial], writes=[item.c.new])
+def migrate(row):
+    time.sleep(0.001)
+    if row.serial == {poison}:
+        raise ValueError(f"poison of process {{os.getpid()}}")
+    return {{"new": row.old * 2}}
+"""
+
+
+async def test_a_slow_function_is_called_in_processes_of_its_own(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench)
+    ran = await bench.run(bench.script(HOME + SLOW.format(poison=3 * ROWS // 4)), settings=THREE)
+    told = str(ran.result.error)
+    assert ran.outcome == "failed"
+    assert f"poison of process {os.getpid()}" not in told
+    assert f"Row {9 * ROWS // 4}: migrate() raised ValueError: poison of process" in told
+    assert re.search(r"at .*job\.py:\d+", told)
+    again = await bench.run(bench.script(HOME + SLOW.format(poison=-1)), settings=THREE)
+    assert again.outcome == "done", again.result
+    assert bench.wrong() == []
     bench.assert_done(ROWS)
 
 

@@ -18,7 +18,7 @@ from anyio import lowlevel, to_thread
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, row_type, rows_from
-from datamigrate.doing.failing import script_line
+from datamigrate.doing.elsewhere import Elsewhere, Raised, ask_elsewhere, raised_by
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
@@ -64,15 +64,28 @@ class Computed:
 
 
 async def compute(
-    form: ComputeRows, key_width: int, version_width: int, raw: Sequence[Sequence[Any]], file: Path
+    form: ComputeRows,
+    key_width: int,
+    version_width: int,
+    raw: Sequence[Sequence[Any]],
+    file: Path,
+    elsewhere: Elsewhere | None = None,
 ) -> Computed:
-    """Call the function for all rows read. Raises BatchFailed with the key of the row it fails on."""
+    """Call the function for all rows read, or have it called `elsewhere`. Raises BatchFailed
+    with the key of the row it fails on."""
     start = key_width + version_width
-    rows = rows_from(form, [r[start:] for r in raw])
+    values_read = [tuple(r[start:]) for r in raw]
+    rows = rows_from(form, values_read)
     if not rows:
         return Computed(tuple([] for _ in range(start + len(form.writes))), ())
     began = time.perf_counter()
-    if form.takes_batch:
+    if elsewhere is not None:
+        answers = await ask_elsewhere(elsewhere, values_read)
+        if answers.raised:
+            key = None if form.takes_batch else tuple(raw[len(answers.results)][:key_width])
+            raise _failure(form, answers.raised, key)
+        results = _one_each(answers.results, rows) if form.takes_batch else answers.results
+    elif form.takes_batch:
         results = await _whole_batch(form, rows, file)
     else:
         results = await _row_by_row(form, rows, lambda i: tuple(raw[i][:key_width]), file)
@@ -190,6 +203,10 @@ async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[A
         results = await _called(form.function, rows)
     except (Exception, SystemExit) as error:
         raise _at_row(form, error, None, file) from error
+    return _one_each(results, rows)
+
+
+def _one_each(results: Any, rows: list[Row]) -> list[Any]:
     if not isinstance(results, Sequence) or len(results) != len(rows):
         said = f"{len(results)} results" if isinstance(results, Sequence) else type(results).__name__
         raise BatchFailed(
@@ -310,12 +327,16 @@ async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
 
 
 def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path) -> BatchFailed:
-    row = f"Row {show_key(key)}: " if key is not None else ""
-    where = f" at {line}" if (line := script_line(error, file)) else ""
-    # an exception's text often quotes the value it met
-    said = "" if form.options.mask or not str(error) else f": {error}"
-    failure = BatchFailed(
-        f"{row}migrate() raised {type(error).__name__}{said}{where}", "Mend the script or this row.", key
-    )
+    failure = _failure(form, raised_by(error, file), key)
     failure.__cause__ = error
     return failure
+
+
+def _failure(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
+    row = f"Row {show_key(key)}: " if key is not None else ""
+    where = f" at {raised.line}" if raised.line else ""
+    # an exception's text often quotes the value it met
+    said = "" if form.options.mask or not raised.said else f": {raised.said}"
+    return BatchFailed(
+        f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key
+    )

@@ -105,7 +105,7 @@ class Crew:
         name = step.migration.name
         job = self.jobs[name] = Job(step)
         try:
-            job.work = await work_for(place.database, self.scripts[name])
+            job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
             job.settings = for_script(
                 self.settings, step.migration.options, job.work.computes, self.batch_size
             )

@@ -1,7 +1,7 @@
 """`compute_rows` where the database can call Python: a quick function is called from within one UPDATE."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -16,27 +16,18 @@ from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.migration import Bounds
 
-QUICK = 50e-6
-"""Seconds per row. A slower function is called beforehand, while the write lock is free."""
-
 
 @dataclass(frozen=True, eq=False)
 class InsideWork(ComputeWork):
     """A synchronous function of a row, on a database in our own process.
 
-    The first batch is read, computed and written one after another; it tells how quick the function is.
+    The first batch is read, computed and written one after another; it tells how quick the function is. One
+    that is not quick is called beforehand always, while the write lock is free.
     """
-
-    seconds_a_row: list[float] = field(default_factory=list)
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing, once the function is known to be quick."""
-        if self.seconds_a_row and self.seconds_a_row[-1] < QUICK:
-            return Portion(claim, pace)
-        portion = await super().prepare(look, claim, pace)
-        if portion.computed and portion.computed.asked:
-            self.seconds_a_row.append(portion.computed.seconds / portion.computed.asked)
-        return portion
+        return Portion(claim, pace) if self.is_quick else await super().prepare(look, claim, pace)
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Write what was computed, or have the database compute and write it at once."""

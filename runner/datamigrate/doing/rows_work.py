@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from datamigrate.database.keyset import Keyset, pending_keys
 from datamigrate.doing.choosing import choose, find_upper
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
+from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.failing import in_slice, show_keys
 from datamigrate.doing.lending import lend_batch
 from datamigrate.doing.work import Change, Look, Portion
@@ -27,6 +28,10 @@ from datamigrate.words.errors import StillPending
 from datamigrate.words.migration import Bounds, Key
 
 SAMPLE = 20
+
+QUICK = 50e-6
+"""Seconds per row."""
+
 PAGE = Pace(rows=2_000, span=200_000)
 
 
@@ -143,11 +148,17 @@ class SetWork(RowsWork):
 
 @dataclass(frozen=True, eq=False)
 class ComputeWork(RowsWork):
-    """`compute_rows`: read and computed while nothing is held, then written where nothing has changed."""
+    """`compute_rows`: read and computed while nothing is held, then written where nothing has changed.
+
+    `seconds_a_row` tells of each batch how quick the function was. One that is not quick is called
+    `elsewhere`, if it can be.
+    """
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
     file: Path
+    elsewhere: Elsewhere | None = None
+    seconds_a_row: list[float] = field(default_factory=list)
 
     computes = True
 
@@ -159,8 +170,17 @@ class ComputeWork(RowsWork):
             query = changes.read(self.form, self.keyset, chosen.bounds, version)
             rows = await fetch(connection, query)
         with in_slice(chosen.bounds):
-            computed = await compute(self.form, len(self.keyset.names), len(version), rows, self.file)
+            elsewhere = self.elsewhere if self.is_quick is False else None
+            width = len(self.keyset.names)
+            computed = await compute(self.form, width, len(version), rows, self.file, elsewhere)
+        if computed.asked:
+            self.seconds_a_row[:] = [computed.seconds / computed.asked]
         return Portion(claim, pace, chosen, computed)
+
+    @property
+    def is_quick(self) -> bool | None:
+        """Whether calling the function costs less than what is around it; None before the first batch."""
+        return self.seconds_a_row[0] < QUICK if self.seconds_a_row else None
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Write what was computed to the rows that nobody has changed since."""
