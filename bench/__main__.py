@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 
 from bench import ROOT, meanwhile, positions, races, remembering, starting
-from bench.grounds import Ground, PostgreSQLGround, postgresql_ground, sqlite_ground
-from bench.jobs import JOBS
+from bench.grounds import Ground, postgresql_ground, sqlite_ground
+from bench.jobs import JOBS, Job
 from bench.report import show, write_report
 from bench.results import HOME, keep
 from bench.running import Failed
@@ -41,13 +41,6 @@ def ground_on(dialect: str) -> Iterator[Ground]:
             yield ground
 
 
-@contextmanager
-def server() -> Iterator[PostgreSQLGround]:
-    """A database where only PostgreSQL is measured."""
-    with postgresql_ground() as ground:
-        yield ground
-
-
 rows_option = click.option(
     "--rows", type=click.IntRange(100), default=2_000_000, show_default=True, help="Rows of a table."
 )
@@ -63,6 +56,9 @@ dialects_option = click.option(
     default=DIALECTS,
     help="Only this one.",
 )
+jobs_option = click.option(
+    "--job", "jobs", type=click.Choice([job.name for job in JOBS]), multiple=True, help="Only this one."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -75,15 +71,12 @@ def bench() -> None:
 @rounds_option
 @to_option
 @dialects_option
-@click.option(
-    "--job", "jobs", type=click.Choice([j.name for j in JOBS]), multiple=True, help="Only this one."
-)
+@jobs_option
 def _races(rows: int, rounds: int, to: Path, dialects: tuple[str, ...], jobs: tuple[str, ...]) -> None:
     """Every way to do each job, side by side."""
     for dialect in dialects:
         with ground_on(dialect) as ground:
-            wanted = [job for job in JOBS if not jobs or job.name in jobs]
-            figures = races.race(ground, wanted, rows, rounds, say)
+            figures = races.race(ground, _named(jobs), rows, rounds, say)
             _keep(to, f"races-{dialect}", ground.version(), rounds, figures)
 
 
@@ -94,10 +87,11 @@ def _races(rows: int, rounds: int, to: Path, dialects: tuple[str, ...], jobs: tu
 @click.option(
     "--seconds", type=click.FloatRange(0.1), default=20.0, help="How long the application runs alone."
 )
-def _foreground(rows: int, rounds: int, to: Path, seconds: float) -> None:
+@click.option("--contender", "names", multiple=True, help="Only this one.")
+def _foreground(rows: int, rounds: int, to: Path, seconds: float, names: tuple[str, ...]) -> None:
     """What an application on the same table feels meanwhile."""
-    with server() as ground:
-        figures = meanwhile.feel(ground, rows, rounds, seconds, say)
+    with postgresql_ground() as ground:
+        figures = meanwhile.feel(ground, rows, rounds, seconds, names, say)
         _keep(to, "foreground", ground.version(), rounds, figures)
 
 
@@ -106,7 +100,7 @@ def _foreground(rows: int, rounds: int, to: Path, seconds: float) -> None:
 @to_option
 def _positions(rows: int, to: Path) -> None:
     """What a batch costs at the beginning of a table and at its end."""
-    with server() as ground:
+    with postgresql_ground() as ground:
         _keep(to, "positions", ground.version(), 1, positions.walk(ground, rows, say))
 
 
@@ -134,12 +128,13 @@ def _start(rows: int, rounds: int, to: Path, scripts: int) -> None:
 @rows_option
 @to_option
 @dialects_option
-def _memory(rows: int, to: Path, dialects: tuple[str, ...]) -> None:
+@jobs_option
+def _memory(rows: int, to: Path, dialects: tuple[str, ...], jobs: tuple[str, ...]) -> None:
     """The most memory held for a small table and for a large one."""
     figures, versions = [], []
     for dialect in dialects:
         with ground_on(dialect) as ground:
-            figures += remembering.peaks(ground, rows, say)
+            figures += remembering.peaks(ground, _named(jobs), rows, say)
             versions.append(ground.version())
     _keep(to, "memory", ", ".join(versions), 1, figures)
 
@@ -167,6 +162,10 @@ def _report(source: Path, docs: Path) -> None:
     """Write performance.md and its plots from the figures."""
     for file in write_report(source, docs):
         say(f"wrote {file}")
+
+
+def _named(names: tuple[str, ...]) -> list[Job]:
+    return [job for job in JOBS if not names or job.name in names]
 
 
 def _keep(to: Path, name: str, database: str, rounds: int, figures: Any) -> None:

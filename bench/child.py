@@ -20,13 +20,14 @@ OURS = (
     "datamigrate.faces.running",
     "datamigrate.doing.runner",
 )
-DRIVERS = {"postgresql": ("asyncpg", "psycopg"), "sqlite": ("aiosqlite",)}
+OUR_DRIVER = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
+THEIR_DRIVER = {"postgresql": "psycopg", "sqlite": "sqlite3"}
 
 
 def main(asked: dict[str, Any]) -> dict[str, float]:
     """Do what is asked, and tell how long that took (seconds) and the most memory held meanwhile (bytes)."""
-    for driver in DRIVERS[asked["dialect"]]:
-        importlib.import_module(driver)
+    driver = (OUR_DRIVER if asked["ours"] else THEIR_DRIVER)[asked["dialect"]]
+    importlib.import_module(driver)
     work = (
         _ours(asked["url"], asked["options"]) if asked["ours"] else _theirs(Path(asked["file"]), asked["url"])
     )

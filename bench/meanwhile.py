@@ -15,8 +15,8 @@ from bench import ROOT
 from bench.foreground import Operation
 from bench.grounds import PostgreSQLGround
 from bench.jobs import JOBS, MEANWHILE, Contender
-from bench.races import Say
-from bench.running import check, run, why_not
+from bench.races import Say, able
+from bench.running import check, run
 
 ALONE = "nothing else"
 WARM_UP = 1.0  # seconds that are not counted
@@ -24,13 +24,12 @@ WARM_UP = 1.0  # seconds that are not counted
 [UPDATE] = [job for job in JOBS if job.name == "update"]
 
 
-def feel(ground: PostgreSQLGround, rows: int, rounds: int, seconds: float, say: Say) -> list[dict[str, Any]]:
-    """The latencies of the application alone for so many seconds, and with each contender as long as it
-    takes, in alternating rounds. Raises Failed."""
-    present = [contender for contender in MEANWHILE if not why_not(contender)]
-    for contender in MEANWHILE:
-        if reason := why_not(contender):
-            say(f"left out: {contender.name}: {reason}")
+def feel(
+    ground: PostgreSQLGround, rows: int, rounds: int, seconds: float, names: Sequence[str], say: Say
+) -> list[dict[str, Any]]:
+    """The latencies of the application alone for so many seconds, and with each contender (of those named)
+    as long as it takes, in alternating rounds. Raises Failed."""
+    present = able([contender for contender in MEANWHILE if not names or contender.name in names], say)
     felt: dict[str, list[dict[str, float]]] = {name: [] for name in (ALONE, *(c.name for c in present))}
     for number in range(rounds):
         felt[ALONE].append(_alone(ground, rows, seconds))

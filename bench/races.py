@@ -44,7 +44,7 @@ def race(ground: Ground, jobs: Iterable[Job], rows: int, rounds: int, say: Say) 
 
 def race_for(job: Job, ground: Ground, rows: int, rounds: int, say: Say) -> list[dict[str, Any]]:
     """The contenders of one job; each round begins with another of them, so that none is always the first."""
-    standings = [Standing(contender) for contender in _present(field_of(job, ground.dialect), say)]
+    standings = [Standing(contender) for contender in able(field_of(job, ground.dialect), say)]
     for number in range(rounds):
         times: dict[int, Run] = {}
         for place in range(len(standings)):
@@ -68,7 +68,8 @@ def run_fresh(contender: Contender, job: Job, ground: Ground, rows: int) -> Run:
     return result
 
 
-def _present(contenders: Sequence[Contender], say: Say) -> list[Contender]:
+def able(contenders: Sequence[Contender], say: Say) -> list[Contender]:
+    """Those that can be run here; of each of the others it is said why not."""
     reasons = {contender: why_not(contender) for contender in contenders}
     for contender, reason in reasons.items():
         if reason:

@@ -1,11 +1,12 @@
-"""What a project has anyway and nobody writes for the change: connections, and frameworks set up."""
+"""What a project has anyway and nobody writes for the change: connections, and frameworks set up.
+
+A framework is imported by those who use it only: their memory is measured.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 
 
 def engine_for(url: str) -> sa.Engine:
@@ -16,6 +17,9 @@ def engine_for(url: str) -> sa.Engine:
 @contextmanager
 def upgrading(url: str) -> Iterator[None]:
     """Inside `alembic upgrade`: `op` works, in one transaction, which is what Alembic does by default."""
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
     with (
         engine_for(url).begin() as connection,
         Operations.context(MigrationContext.configure(connection)),
