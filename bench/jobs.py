@@ -121,6 +121,11 @@ def field_of(job: Job, dialect: str) -> list[Contender]:
     return [c for c in FIELD if c.job == job.name and dialect in c.dialects]
 
 
+def ours_for(name: str) -> Contender:
+    """Our form for the job of this name, as it is run by default."""
+    return next(c for c in FIELD if c.job == name and c.is_ours and not c.options)
+
+
 def lines_of_code(source: str) -> int:
     """Lines on which code stands, imports and docstrings apart.
 

@@ -83,6 +83,8 @@ def plot_positions(folder: Path, docs: Path) -> list[Path]:
         return []
     figure, axis = plt.subplots(figsize=(8, 3.2))
     for f in facts["figures"]:
+        if f["growth"] is None:
+            continue
         costs = f["milliseconds"]
         axis.plot([(i + 0.5) / len(costs) * 100 for i in range(len(costs))], costs, label=f["title"])
     axis.set_xlabel("position in the table, %")

@@ -168,7 +168,7 @@ def _positions(folder: Path) -> list[Sheet]:
                     f"{f['batches']:,}",
                     f"{f['seconds']:.1f}",
                     f"{f['index_scan_seconds']:.1f}",
-                    "too few" if f["growth"] is None else f"{f['growth']:.2f}",
+                    "" if f["growth"] is None else f"{f['growth']:.2f}",
                 )
                 for f in facts["figures"]
             ),

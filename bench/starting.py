@@ -12,12 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from bench.grounds import REVISION, Ground, SQLiteGround, enrol
-from bench.jobs import FIELD
+from bench.jobs import ours_for
 from bench.races import Say
 from bench.running import REVISION_FILE, project_in, run
 
 COMMANDS = Path(sys.executable).parent
-SCRIPT = FIELD[1].path
+OURS = ours_for("update")
 
 LOADING = """
 import sys, time
@@ -70,10 +70,9 @@ def loading(counts: tuple[int, ...], say: Say) -> list[dict[str, Any]]:
 def bookkeeping(ground: Ground, rows: int, rounds: int, say: Say) -> dict[str, Any]:
     """Ours against the bare statements of its own batches, each committed: the share that is not the change."""
     shares: list[float] = []
-    ours = FIELD[1]
     for number in range(rounds):
         ground.freshen(rows)
-        batches = run(ours, ground, rows).batches
+        batches = run(OURS, ground, rows).batches
         ground.freshen(rows)
         sizes = [batch["rows"] for batch in batches]
         bare = _bare(ground, sizes)
@@ -107,7 +106,7 @@ def _bare(ground: Ground, sizes: list[int]) -> float:
 
 def _large_project(root: Path, scripts: int) -> Path:
     project_in(root, None)
-    text, before = SCRIPT.read_text("utf-8"), REVISION
+    text, before = OURS.path.read_text("utf-8"), REVISION
     for number in range(scripts):
         revision = f"{number:012x}"
         (root / "alembic" / "versions" / f"{revision}_step.py").write_text(
