@@ -38,7 +38,7 @@ def plot_races(folder: Path, docs: Path) -> list[Path]:
     """performance.svg: for both dialects, how many times as long as the limit each contender takes."""
     fields = {dialect: facts["figures"] for dialect in TITLES if (facts := kept(folder, f"races-{dialect}"))}
     panels = [
-        (f"{TITLES[dialect]}: {job.title.partition(':')[0].lower()}", figures)
+        (f"{TITLES[dialect]}: {job.title.partition(':')[0]}", figures)
         for job in JOBS[:2]
         for dialect, field in fields.items()
         if (figures := [f for f in field if f["job"] == job.name])
