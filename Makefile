@@ -1,5 +1,6 @@
 PYTHON ?= python3
 USERS ?= 200000
+ROWS ?= 2000000
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -7,7 +8,7 @@ DEMO_FILE := demo.db
 DEMO_URL := sqlite+aiosqlite:///$(CURDIR)/$(DEMO_FILE)
 demo: export DATABASE_URL := $(or $(DATABASE_URL),$(DEMO_URL))
 
-.PHONY: help demo test test-versions check install clean
+.PHONY: help demo test test-versions check bench performance install clean
 
 help:
 	@echo "make demo                    the whole path on SQLite: create, seed, plan, run, status"
@@ -15,6 +16,8 @@ help:
 	@echo "make test                    every test, on SQLite and on a PostgreSQL that the tests start"
 	@echo "make test-versions           what meets Alembic, on its oldest supported versions and SQLAlchemy's"
 	@echo "make check                   lint, types, floors"
+	@echo "make bench [ROWS=2000000]    measure, side by side with the limit and with other ways"
+	@echo "make performance             docs/performance.md from what was measured"
 
 # The schema goes as far as the expand revisions, the data follows, then the contract revisions.
 demo: $(VENV)/installed
@@ -49,6 +52,12 @@ test-version-%: $(BIN)/python
 		$(shell echo $* | sed -E 's/(.*),(.*)/alembic==\1 sqlalchemy[asyncio]==\2/')
 	$(VENV)/versions/$*/bin/python -m pytest -q -n 2 --dist loadfile $(ON_VERSIONS)
 
+bench: $(VENV)/installed-bench
+	$(BIN)/python -m bench all --rows $(ROWS)
+
+performance: $(VENV)/installed-bench
+	$(BIN)/python -m bench report
+
 install: $(VENV)/installed
 
 $(BIN)/python:
@@ -61,6 +70,10 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 
 $(VENV)/installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-bench
+
+$(VENV)/installed-bench: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(VENV)/installed
 
 clean:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,14 +67,14 @@ class PostgresServer:
             self.process.communicate(timeout=SECONDS_TO_START)
 
 
-def start_postgres() -> PostgresServer:
-    """Return the server that `DATAMIGRATE_TEST_PG` names, or start one. Raises PostgresUnavailable."""
-    given = os.environ.get(SERVER_VARIABLE)
+def start_postgres(variable: str = SERVER_VARIABLE, settings: Mapping[str, str] = SETTINGS) -> PostgresServer:
+    """Return the server that the environment names, or start one. Raises PostgresUnavailable."""
+    given = os.environ.get(variable)
     if given:
         return PostgresServer(with_driver(given, "postgresql+psycopg"))
     home = Path(tempfile.mkdtemp(prefix="dmpg", dir=short_temporary_directory()))
     try:
-        return _start_in(home, _find_binaries())
+        return _start_in(home, _find_binaries(), settings)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
@@ -105,7 +105,7 @@ def _candidates() -> Iterator[Path]:
         yield Path(on_path).resolve().parent
 
 
-def _start_in(home: Path, binaries: Path) -> PostgresServer:
+def _start_in(home: Path, binaries: Path, settings: Mapping[str, str]) -> PostgresServer:
     user = _unprivileged_user()
     if user is not None and not _can_run(binaries, user):
         binaries = _copy(binaries, home)
@@ -113,7 +113,7 @@ def _start_in(home: Path, binaries: Path) -> PostgresServer:
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
     port = _free_port()
     process = subprocess.Popen(
-        ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port)],
+        ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port, settings)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -131,9 +131,9 @@ def _start_in(home: Path, binaries: Path) -> PostgresServer:
     return PostgresServer(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", process, home)
 
 
-def _options(home: Path, port: int) -> str:
-    settings = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-    return f"-h 127.0.0.1 -p {port} -k {home} {settings}"
+def _options(home: Path, port: int, settings: Mapping[str, str]) -> str:
+    given = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    return f"-h 127.0.0.1 -p {port} -k {home} {given}"
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:

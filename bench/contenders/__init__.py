@@ -1,0 +1,1 @@
+"""What is compared: a folder for each job, a file for each way of doing it."""

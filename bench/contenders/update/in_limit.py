@@ -1,0 +1,20 @@
+"""The usual batches: whatever is pending, so many rows at a time, until none is left."""
+
+import sqlalchemy as sa
+
+from bench.contenders.given import engine_for
+
+BATCH = 5_000
+
+
+def migrate(url: str) -> None:
+    engine = engine_for(url)
+    changed = BATCH
+    while changed:
+        with engine.begin() as connection:
+            changed = connection.execute(
+                sa.text(
+                    "UPDATE people SET full_name = trim(first_name || ' ' || last_name) WHERE id IN "
+                    f"(SELECT id FROM people WHERE full_name IS NULL LIMIT {BATCH})"
+                )
+            ).rowcount

@@ -1,0 +1,146 @@
+"""What a command takes before it does anything: start-up, loading scripts, and the books that are kept."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import sqlalchemy as sa
+
+from bench.grounds import REVISION, Ground, SQLiteGround, enrol
+from bench.jobs import ours_for
+from bench.races import Say
+from bench.running import REVISION_FILE, project_in, run
+
+COMMANDS = Path(sys.executable).parent
+OURS = ours_for("update")
+
+LOADING = """
+import sys, time
+from pathlib import Path
+from datamigrate.authoring.loading import load_scripts
+began = time.perf_counter()
+library = load_scripts(Path("datamigrations"))
+print(time.perf_counter() - began)
+"""
+
+
+def commands(scripts: int, rounds: int, say: Say) -> list[dict[str, Any]]:
+    """Commands in turn, in a project with so many scripts and as many revisions; seconds from start to end."""
+    with TemporaryDirectory() as folder:
+        root = _large_project(Path(folder), scripts)
+        asked = (
+            ("datamigrate --help", ("datamigrate", "--help")),
+            ("alembic --help", ("alembic", "--help")),
+            (f"datamigrate status, {scripts:,} scripts", ("datamigrate", "status", "-q")),
+            (f"alembic current, {scripts:,} revisions", ("alembic", "current")),
+        )
+        taken: dict[str, list[float]] = {name: [] for name, _ in asked}
+        for _ in range(rounds + 1):
+            for name, (command, *arguments) in asked:
+                taken[name].append(_seconds(root, str(COMMANDS / command), *arguments))
+    for name, seconds in taken.items():
+        say(f"start-up: {name} {median(seconds[1:]):.2f} s")
+    # the first round fills the caches of the disk and of compiled modules
+    return [
+        {"name": n, "seconds": round(median(s[1:]), 3), "least": round(min(s[1:]), 3)}
+        for n, s in taken.items()
+    ]
+
+
+def loading(counts: tuple[int, ...], say: Say) -> list[dict[str, Any]]:
+    """Seconds to load so many scripts, for the first time and again."""
+    found: list[dict[str, Any]] = []
+    for count in counts:
+        with TemporaryDirectory() as folder:
+            root = _large_project(Path(folder), count)
+            first, again = (
+                float(subprocess.check_output([sys.executable, "-c", LOADING], cwd=root, text=True))
+                for _ in range(2)
+            )
+        say(f"loading {count:,} scripts: {first:.2f} s, again {again:.2f} s")
+        found.append({"scripts": count, "first": round(first, 3), "again": round(again, 3)})
+    return found
+
+
+def bookkeeping(ground: Ground, rows: int, rounds: int, say: Say) -> dict[str, Any]:
+    """Ours against the bare statements of its own batches, each committed: the share that is not the change."""
+    shares: list[float] = []
+    for number in range(rounds):
+        ground.freshen(rows)
+        batches = run(OURS, ground, rows).batches
+        ground.freshen(rows)
+        sizes = [batch["rows"] for batch in batches]
+        bare = _bare(ground, sizes)
+        walked = sum(batch["seconds"] for batch in batches)
+        shares.append(1 - bare / walked)
+        say(f"bookkeeping {number + 1}/{rounds}: {shares[-1]:.1%} of {len(batches)} batches")
+    return {"dialect": ground.dialect, "rows": rows, "batches": len(sizes), "share": round(median(shares), 4)}
+
+
+def _bare(ground: Ground, sizes: list[int]) -> float:
+    """Seconds for the same changes, a range of keys at a time, in transactions that do nothing else."""
+    change = sa.text(
+        "UPDATE people SET full_name = trim(first_name || ' ' || last_name) "
+        "WHERE id > :low AND id <= :high AND full_name IS NULL"
+    )
+    engine = sa.create_engine(ground.url)
+    low, spent = 0, 0.0
+    with engine.connect() as connection:
+        if ground.dialect == "postgresql":
+            connection.execute(sa.text("SET synchronous_commit = off"))
+            connection.commit()
+        for size in sizes:
+            began = time.monotonic()
+            connection.execute(change, {"low": low, "high": low + size})
+            connection.commit()
+            spent += time.monotonic() - began
+            low += size
+    engine.dispose()
+    return spent
+
+
+def _large_project(root: Path, scripts: int) -> Path:
+    project_in(root, None)
+    text, before = OURS.path.read_text("utf-8"), REVISION
+    for number in range(scripts):
+        revision = f"{number:012x}"
+        (root / "alembic" / "versions" / f"{revision}_step.py").write_text(
+            REVISION_FILE.replace(REVISION, revision).replace("None\n", f'"{before}"\n', 1)
+        )
+        (root / "datamigrations" / f"step_{number:06}.py").write_text(
+            text.replace('"full_name"', f'"step_{number:06}"', 1).replace(REVISION, revision)
+        )
+        before = revision
+    (root / "alembic" / "env.py").write_text(ENV)
+    enrol(SQLiteGround(f"sqlite:///{root / 'empty.db'}"), before)
+    return root
+
+
+ENV = """
+import sqlalchemy as sa
+from alembic import context
+
+engine = sa.create_engine("sqlite:///empty.db")
+with engine.connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+
+
+def _seconds(root: Path, *command: str) -> float:
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    began = time.perf_counter()
+    subprocess.run(
+        command,
+        cwd=root,
+        env=environment | {"DATAMIGRATE_URL": "sqlite:///empty.db"},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    return time.perf_counter() - began
