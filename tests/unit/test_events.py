@@ -51,6 +51,7 @@ def test_all_facts_of_a_batch_are_told() -> None:
         "size": 500,
         "last_key": "42",
         "range": 0,
+        "workers": 1,
     }
 
 

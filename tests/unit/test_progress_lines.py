@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -91,6 +92,13 @@ def test_batches_are_silent_until_the_heartbeat_is_due() -> None:
     log.after(0, started())
     assert log.after(HEARTBEAT - 1, batch()) == []
     assert log.after(1, batch()) == ["fill: 200 of 1,000 rows (20%), 50 rows/s, 16.0s to go"]
+
+
+def test_the_rate_is_that_of_all_workers_together() -> None:
+    log = Log()
+    log.after(0, started())
+    one_of_two = replace(batch(), workers=2)
+    assert log.after(HEARTBEAT, one_of_two) == ["fill: 100 of 1,000 rows (10%), 100 rows/s, 9.0s to go"]
 
 
 def test_after_a_heartbeat_it_is_quiet_again() -> None:

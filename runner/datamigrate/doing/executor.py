@@ -60,11 +60,12 @@ class Workplace:
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
-    they `began`, how often the key space was swept, whether one of them has `failed`, and whether
+    they `began`, how many are `at_work`, how often the key space was swept, whether one of them has `failed`, and whether
     the end has been `told`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
+    at_work: int = 0
     sweeps: int = 0
     failed: bool = False
     told: bool = False
@@ -99,6 +100,7 @@ class Executor:
             if not isinstance(got, Claim):
                 return got
             self.claim, self.in_doubt = got, False
+            self.effort.at_work += 1
             try:
                 outcome = await with_heartbeat(
                     self._beat, self.settings.claim_expiry / 3, self._walk_until_verified
@@ -112,6 +114,8 @@ class Executor:
             except BaseException:
                 await self._leave_if_we_can(Cause.STOP, "interrupted")
                 raise
+            finally:
+                self.effort.at_work -= 1
             if outcome:
                 return outcome
 
@@ -463,4 +467,5 @@ class Executor:
             claim.size,
             show_key(claim.cursor) if claim.cursor else "",
             claim.number,
+            self.effort.at_work,
         )

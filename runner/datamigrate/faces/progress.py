@@ -79,7 +79,7 @@ class Tempos:
         if isinstance(event, events.Started):
             tempo = Tempo(event.rows, None if event.estimate is None else event.rows + event.estimate)
         if isinstance(event, events.BatchDone):
-            tempo = after_batch(tempo, event.rows, event.seconds)
+            tempo = after_batch(tempo, event.rows, event.seconds / event.workers)
         self.tempos[event.migration] = tempo
         return tempo
 

@@ -31,7 +31,7 @@ class BatchDone(Event):
     """One batch is committed: `rows` changed in it, `left_alone` by the script's own choice.
 
     `batch` and `total`, in rows, count over all ranges that this process knows of; `range` is the number
-    of the one that the batch is of.
+    of the one that the batch is of, and so many `workers` of this process were at work.
     """
 
     batch: int
@@ -42,6 +42,7 @@ class BatchDone(Event):
     size: int
     last_key: str
     range: int = 0
+    workers: int = 1
 
 
 @dataclass(frozen=True)
