@@ -10,17 +10,8 @@ from anyio import CapacityLimiter, to_process
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.loading import load_script
 from datamigrate.authoring.row import rows_from
-from datamigrate.doing.failing import script_line
+from datamigrate.doing.failing import Raised, raised_by
 from datamigrate.words.errors import BatchFailed
-
-
-@dataclass(frozen=True)
-class Raised:
-    """What a script's function has raised: its kind, what it said, and `file:line` where."""
-
-    kind: str
-    said: str
-    line: str | None
 
 
 @dataclass(frozen=True)
@@ -29,11 +20,6 @@ class Answers:
 
     results: list[Any]
     raised: Raised | None = None
-
-
-def raised_by(error: BaseException, file: Path) -> Raised:
-    """What is to be told of an error of the script in this file."""
-    return Raised(type(error).__name__, str(error), script_line(error, file))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ keys, what was kept, and what to run next."""
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, StatementError
 
+from datamigrate.authoring.forms import ComputeRows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import BatchFailed, DatamigrateError
 from datamigrate.words.migration import Bounds, Key, Migration
@@ -72,6 +74,31 @@ def script_line(error: BaseException, file: Path) -> str | None:
     """`file:line` of the script's innermost frame, or None when it has no part in this."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
     return f"{file}:{frames[-1].lineno}" if frames else None
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What a script's function has raised: its kind, what it said, and `file:line` where."""
+
+    kind: str
+    said: str
+    line: str | None
+
+
+def raised_by(error: BaseException, file: Path) -> Raised:
+    """What is to be told of an error of the script in this file."""
+    return Raised(type(error).__name__, str(error), script_line(error, file))
+
+
+def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
+    """The error to stop with, of the row with this key; None for a whole batch."""
+    row = f"Row {show_key(key)}: " if key is not None else ""
+    where = f" at {raised.line}" if raised.line else ""
+    # an exception's text often quotes the value it met
+    said = "" if form.options.mask or not raised.said else f": {raised.said}"
+    return BatchFailed(
+        f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key
+    )
 
 
 def _told(error: Exception, masked: bool) -> str:

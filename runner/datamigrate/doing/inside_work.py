@@ -8,8 +8,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database import changes
+from datamigrate.doing.calling import Called, Caller
 from datamigrate.doing.choosing import choose
-from datamigrate.doing.computing import Called, Caller
 from datamigrate.doing.rows_work import ComputeWork, reach_of
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
