@@ -46,7 +46,8 @@ def page(tmp_path: Path, database: ScratchDatabase) -> Path:
 
 
 def written(project: Project, file: Path, *arguments: str, exits: int = 0) -> Path:
-    project.quick("run", "--dry-run", "--through", "--html", str(file), *arguments, exits=exits)
+    told = project.quick("run", "--dry-run", "--through", "--html", str(file), *arguments, exits=exits).err
+    assert f"The page for reviewers is {file}." in told
     return file
 
 

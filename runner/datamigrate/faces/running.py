@@ -114,6 +114,8 @@ async def preview(
         output.say(sentence)
     if rehearsals:
         output.say(NOT_UNDONE)
+    if file:
+        output.say(f"The page for reviewers is {file}.")
     output.say(f"Dry run, nothing was written. {plan_summary(situation.plan)}")
     return output.problems(situation.problems) or (Exit.FAILED if refused else Exit.OK)
 
