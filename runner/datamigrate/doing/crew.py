@@ -23,7 +23,7 @@ LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
 
 TRY_AGAIN = 1.0
-"""Seconds before a migration that had nothing to share is asked again."""
+"""Seconds before a migration that had nothing to share, or is being left, is asked again."""
 
 
 @dataclass(eq=False)
@@ -114,8 +114,9 @@ class Crew:
                 pace = Pace(job.settings.first_rows, 2 * job.settings.first_rows)
                 await refuse_slow(place.database, name, job.work, pace)
             outcome = await self._executor(place, job, leads=True).run()
-            stopped = outcome is Outcome.STOPPED
-            self._keep(Result(name, outcome.value, reason=(place.stop.reason or "") if stopped else ""))
+            halted = str(job.effort.halted) if job.effort.halted else place.stop.reason
+            why = halted or "" if outcome is Outcome.STOPPED else ""
+            self._keep(Result(name, outcome.value, reason=why))
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
         finally:
@@ -128,7 +129,7 @@ class Crew:
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
             return
-        if outcome is Outcome.NOTHING_FREE:
+        if outcome is not Outcome.DONE:
             job.ask_again = time.monotonic() + TRY_AGAIN
 
     def _executor(self, place: Workplace, job: Job, leads: bool) -> Executor:

@@ -30,6 +30,10 @@ _COLOURS = {
     "stopped": "yellow",
     "pending": "green",
     "failed": "red",
+    "halted": "yellow",
+    "held": "yellow",
+    "paused": "yellow",
+    "cancelled": "dim",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -97,7 +101,8 @@ def journey_facts(journey: Journey) -> dict[str, Any]:
 def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
-    waiting = f"; {blocked} blocked" if blocked else ""
+    halted = len(plan.having(Action.HALTED))
+    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -179,7 +184,7 @@ def detail_facts(detail: Detail) -> dict[str, Any]:
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) if record else None,
+        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
     }
@@ -242,6 +247,8 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)
+    if step.action is Action.HALTED:
+        return str(State.HELD)
     return str(Action.BLOCKED) if step.action is Action.BLOCKED else str(State.PENDING)
 
 

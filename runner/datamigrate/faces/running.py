@@ -38,8 +38,9 @@ async def run_and_report(
         )
     output.complain(situation)
     unusable = output.problems(situation.problems)
-    for step in situation.plan.having(Action.BLOCKED) + situation.plan.having(Action.DRIFTED):
-        output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    for action in (Action.BLOCKED, Action.HALTED, Action.DRIFTED):
+        for step in situation.plan.having(action):
+            output.say(f"{step.migration.name}: {step.action}, {step.reason}")
     for result in report.results:
         if result.error:
             output.tell(result.error)

@@ -95,10 +95,11 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Stopped(Event):
-    """Stopped cleanly between two batches, and why."""
+    """Stopped cleanly between two batches, why, and what lets it go on."""
 
     rows: int
     reason: str
+    then: str = "run again to go on"
 
 
 @dataclass(frozen=True)

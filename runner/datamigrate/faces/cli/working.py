@@ -1,4 +1,4 @@
-"""Verbs that do the work, or change its record: run, upgrade, retry, reset, stamp."""
+"""Verbs that do the work, or change its record: run, upgrade, pause, resume, cancel, approve, retry, reset, stamp."""
 
 from __future__ import annotations
 
@@ -93,21 +93,39 @@ def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     return anyio.run(upgrade_and_report, output, get(), revision, options)
 
 
-def _operator_verb(name_of_verb: str, help_text: str) -> None:
-    @cli.command(name_of_verb, help=help_text)
-    @click.argument("name")
-    @click.option("--reason", help="Why; kept in the history.")
-    @verb
-    def command(output: Output, get: Get, name: str, reason: str | None) -> None:
+def _operator_verb(name_of_verb: str, help_text: str, then: str = "", halts: bool = False) -> None:
+    def command(output: Output, get: Get, name: str, reason: str | None, force: bool = False) -> None:
         import anyio
 
         from datamigrate.thought.lifecycle import Cause
 
-        state = anyio.run(get().command, name, Cause(name_of_verb), reason)
+        state = anyio.run(get().command, name, Cause(name_of_verb), reason, force)
         output.data({"name": name, "state": str(state)}, None)
-        output.say(f"{name} is {state} now.")
+        output.say(f"{name} is {state} now.{then.format(name=name)}")
+
+    if halts:
+        now = "Roll the batch under way back, within seconds, instead of letting it finish."
+        command = click.option("--force", is_flag=True, help=now)(command)
+    command = click.option("--reason", help="Why; kept in the history.")(verb(command))
+    cli.command(name_of_verb, help=help_text)(click.argument("name")(command))
 
 
+_GO_ON = " `datamigrate run {name}` goes on."
+
+_operator_verb(
+    "pause",
+    "Let it rest: whoever works on it, on any host, leaves after the batch, and no run touches it.",
+    " `datamigrate resume {name}` lets it go on.",
+    halts=True,
+)
+_operator_verb("resume", "Let a paused migration go on where it stood, with the next run.", _GO_ON)
+_operator_verb(
+    "cancel",
+    "Give it up: like pause, but for good. What it has done stays.",
+    " What it has done stays. `datamigrate retry {name}` puts it back in line.",
+    halts=True,
+)
+_operator_verb("approve", "Let a migration with hold=True begin.", " `datamigrate run {name}` begins it.")
 _operator_verb("retry", "Put a failed migration back in line; what it has done is kept.")
 _operator_verb("reset", "Forget its progress: the next run walks it again from the first row.")
 _operator_verb("stamp", "Record it as done without running it, or accept the edited text of a done one.")
