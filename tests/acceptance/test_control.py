@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -176,3 +177,73 @@ def test_what_is_done_cannot_be_halted(
     assert f"full_name is done; `{verb}` makes no sense there." in refused
     assert f"`datamigrate {better} full_name`" in refused
     assert database.dump() == before
+
+
+def test_a_run_elsewhere_is_tuned_and_status_and_show_tell(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, UNHURRIED)
+    with ended(project.start("run", "--log-format", "json")) as process:
+        wait_for(lambda: named_people(database))
+        said = project.quick("tune", "full_name", "--batch-size", "3", "--reason", "easy").err
+        assert said.startswith("full_name is tuned to batch size 3. ")
+        code, heard = end_of(process)
+    assert code == 0, heard
+    events = [json.loads(line) for line in heard.splitlines()]
+    sizes = [event["rows"] for event in events if event["event"] == "BatchDone"]
+    assert sizes[0] == 10
+    assert 3 in sizes
+    assert {"event": "Retuned", "migration": "full_name", "tuning": "batch size 3"} in events
+    everyone_was_written_once(database)
+    moves = project.json("show", "full_name")["transitions"]
+    assert ("tune", "batch size 3: easy") in [(m["cause"], m["reason"]) for m in moves]
+
+
+def test_a_tuning_is_shown_until_it_is_cleared(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("full_name")
+    project.quick("tune", "full_name", "--target-time", "200ms", "--nice", "0.5")
+    assert project.json("tune", "full_name", "--workers", "2")["tuning"] == {
+        "target_time": 0.2,
+        "workers": 2,
+        "nice": 0.5,
+    }
+    (row,) = project.json("status")["migrations"]
+    assert (
+        row["tuning"]
+        == project.json("show", "full_name")["ledger"]["tuning"]
+        == {
+            "target_time": 0.2,
+            "workers": 2,
+            "nice": 0.5,
+        }
+    )
+    assert "tuned to target time 0.2s, workers 2, nice 0.5" in project.quick("status").out
+    assert "tuned to" in project.quick("show", "full_name").out
+    assert project.quick("tune", "full_name", "--clear").err == "full_name is tuned no more.\n"
+    assert project.json("status")["migrations"][0]["tuning"] == {}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--batch-size", "5", "--target-time", "1s"),
+        ("--target-time", "0"),
+        ("--nice", "1"),
+        ("--workers", "0"),
+    ],
+)
+def test_a_tuning_that_makes_no_sense_is_refused(sqlite_project: Project, arguments: tuple[str, ...]) -> None:
+    sqlite_project.write_script("full_name")
+    before = sqlite_project.files()
+    sqlite_project.quick("tune", "full_name", *arguments, exits=2)
+    assert sqlite_project.files() == before
+
+
+def test_what_is_done_cannot_be_tuned(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("full_name")
+    project.quick("run", "--nice", "0.5")
+    refused = project.quick("tune", "full_name", "--workers", "2", exits=2).err
+    assert "full_name is done; `tune` makes no sense there." in refused

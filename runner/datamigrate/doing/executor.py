@@ -25,7 +25,8 @@ from datamigrate.doing.stopping import Stop
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, way_on
-from datamigrate.thought.pacing import Pace, after_timeout, first_pace, is_smallest, next_pace
+from datamigrate.thought.pacing import Pace, after_timeout, first_pace, fitted, is_smallest, next_pace
+from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Claim, Tally, person
 from datamigrate.words.errors import BatchFailed, ClaimHeld, Cut, Fenced, KeepsComing
@@ -43,6 +44,8 @@ LOOK_UP = 1.0
 LET_IN = 0.01
 LET_IN_SHARE = 0.02
 """Seconds between two batches, and the share of a shorter one, for those who wait for the only write lock."""
+
+SURPLUS = "fewer workers are wanted"
 
 T = TypeVar("T")
 
@@ -72,35 +75,47 @@ class Workplace:
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
-    operator who has `halted` them, and whether the end has been `told`."""
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
+    has been `told`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
     sweeps: int = 0
     failed: bool = False
     halted: Standing | None = None
+    tuning: Tuning = UNTUNED
+    at_work: int = 0
     told: bool = False
 
 
 @dataclass(eq=False)
 class Executor:
-    """One worker on one migration. The claim and the pace change with every batch; all else is fixed.
+    """One worker on one migration. The claim and the pace change with every batch, the settings when an
+    operator tunes them; all else is fixed.
 
-    One that `leads` waits for what others hold, any other worker leaves when nothing is free. `in_doubt` is
+    One that `leads` waits for what others hold, any other worker leaves when nothing is free, or when fewer
+    are wanted; when more are wanted, they are asked for by `hire`. `in_doubt` is
     true between a lost connection and the look at the ledger that tells what it had kept.
     """
 
     place: Workplace
     script: Script
     work: Work
-    settings: Settings
-    effort: Effort = field(default_factory=Effort)
+    tuned: Callable[[Tuning], Settings]
+    effort: Effort
+    hire: Callable[[int], None]
     leads: bool = True
     claim: Claim | None = field(default=None, init=False)
     pace: Pace = field(default=Pace(1, 1), init=False)
     in_doubt: bool = field(default=False, init=False)
     last_sign: float = field(default=0.0, init=False)
     ahead: Portion | None = field(default=None, init=False)
+    tuning: Tuning = field(default=UNTUNED, init=False)
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now."""
+        return self.tuned(self.effort.tuning)
 
     async def run(self) -> Outcome:
         """Claim range after range, work, verify when it was the last. Raises what stopped it, after the
@@ -202,9 +217,20 @@ class Executor:
             return "another worker has failed"
         return str(self.effort.halted) if self.effort.halted else self.place.stop.why()
 
+    def _why_too_many(self) -> str | None:
+        if self.leads or self.effort.at_work <= self.settings.workers:
+            return None
+        return SURPLUS
+
     def _heed(self, orders: Orders) -> None:
         if orders.standing.state in HALTED:
             self.effort.halted = orders.standing
+        if orders.tuning != self.effort.tuning:
+            self.effort.tuning = orders.tuning
+            self.hire(self.settings.workers)
+            self.place.publish(events.Retuned(self.script.name, str(orders.tuning)))
+        if orders.tuning != self.tuning:
+            self.tuning, self.pace = orders.tuning, fitted(self.pace, self.settings.limits)
 
     # walking ----------------------------------------------------------------------------------------
 
@@ -214,7 +240,7 @@ class Executor:
         while True:
             if why := await self._walk():
                 await self._retried(partial(self._leave, Cause.STOP, why))
-                return self._stopped(why)
+                return Outcome.NOTHING_FREE if why is SURPLUS else self._stopped(why)
             last = await self._retried(self._range_finished)
             if last is None:
                 return None
@@ -232,10 +258,10 @@ class Executor:
 
     async def _walk(self) -> str | None:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
-        self.pace, self.ahead = self._first_pace(), None
+        self.pace, self.tuning, self.ahead = self._first_pace(), self.effort.tuning, None
         await self._retried(self._begin_walk)
         while not self._mine.exhausted:
-            if why := self._why_stop():
+            if why := self._why_stop() or self._why_too_many():
                 return why
             began = time.monotonic()
             try:
@@ -251,9 +277,9 @@ class Executor:
 
     def _pause_after(self, seconds: float) -> float:
         if self.place.database.dialect.reads_while_writing:
-            return self.settings.pause
+            return self.settings.pause_after(seconds)
         # with one writer at a time, others look for the lock now and then, an operator's word among them
-        return max(self.settings.pause, min(LET_IN, LET_IN_SHARE * seconds))
+        return max(self.settings.pause_after(seconds), min(LET_IN, LET_IN_SHARE * seconds))
 
     async def _rest(self, seconds: float) -> None:
         """Sleep until it is time for the next batch; a stop or an operator's word ends it."""
@@ -313,7 +339,8 @@ class Executor:
         ahead, self.ahead = self.ahead, None
         fits = ahead is not None and (ahead.claim.cursor, ahead.claim.sweep) == (claim.cursor, claim.sweep)
         # after a timeout the batch is to be smaller than what was read for it
-        return ahead if fits and ahead and ahead.pace.rows <= 2 * self.pace.rows else None
+        most = min(2 * self.pace.rows, self.settings.limits.max_rows)
+        return ahead if fits and ahead and ahead.pace.rows <= most else None
 
     async def _applied(self, claim: Claim, portion: Portion) -> Change:
         settings, ledger, began = self.settings, self.place.ledger, time.monotonic()
@@ -358,8 +385,9 @@ class Executor:
             if not leftover or await self.work.count(connection) == alone:
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
-                await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
-                self._heed(await self.place.ledger.orders(connection, self.script.name))
+                after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
+                if after in HALTED:
+                    self._heed(await self.place.ledger.orders(connection, self.script.name))
                 return ()
         return leftover
 
@@ -477,6 +505,7 @@ class Executor:
         async with self.place.database.looking() as connection:
             estimate = await self.work.estimate(connection)
             effort.done = await ledger.tally(connection, name)
+            self._heed(await ledger.orders(connection, name))
         if estimate is not None:
             async with self.place.database.writing() as connection:
                 expected = replace(estimate, rows=estimate.rows + effort.done.rows)

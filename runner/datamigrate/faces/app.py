@@ -20,13 +20,14 @@ from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan
 from datamigrate.doing.sampling import RehearsalLimits
-from datamigrate.doing.settings import Budget, Settings
+from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
 from datamigrate.thought.planner import Action, Step
+from datamigrate.thought.tuning import Tuning
 from datamigrate.words.errors import (
     ClaimHeld,
     DatamigrateError,
@@ -50,6 +51,7 @@ class RunOptions:
     keep_going: bool = False
     wait: bool = True
     workers: int = 1
+    nice: float | None = None
     allow_slow: bool = False
     arguments: str = ""
 
@@ -161,8 +163,11 @@ class Application:
         if not situation.plan.to_do:
             return situation, Report(situation.plan, ())
         stop.begin()
-        settings = replace(self._settings, workers=options.workers)
-        async with self._writing(situation.whereabouts, settings.connections) as database:
+        nice = self._settings.nice if options.nice is None else options.nice
+        settings = replace(self._settings, workers=options.workers, nice=nice)
+        # an operator may ask for more workers on the way; what nobody needs is not opened
+        most = replace(settings, workers=MOST_WORKERS).connections
+        async with self._writing(situation.whereabouts, most) as database:
             run = await self._begin_run(database, options.arguments)
             place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
             scripts = {script.name: script for script in situation.library.scripts}
@@ -204,6 +209,16 @@ class Application:
                     )
                 fences = force or cause not in _HALTS
                 return await self.ledger.command(connection, script.migration, cause, reason, fences)
+
+    async def tune(self, name: str, change: Tuning, reason: str | None, clear: bool) -> Tuning:
+        """Set another pace for one migration, also for those who work on it now; the pace that is wanted then.
+        Raises LifecycleError, UnknownMigration."""
+        situation = await self.situation((name,))
+        script = situation.script(name)
+        async with self._writing(situation.whereabouts) as database:
+            await self._ensure_ledger(database)
+            async with database.writing() as connection:
+                return await self.ledger.tune(connection, script.migration, change, reason, clear)
 
     # writing scripts --------------------------------------------------------------------------------
 

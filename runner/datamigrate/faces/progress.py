@@ -40,6 +40,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: waiting for {holder}, who is running it"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
+        case events.Retuned(migration=name, tuning=tuning):
+            return f"{name}: tuned to {tuning}" if tuning else f"{name}: tuned no more"
         case events.FoundDone(migration=name):
             return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):

@@ -148,6 +148,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "eta": tempo.eta if state == State.RUNNING else None,
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
+        "tuning": record.tuning.facts() if record else {},
         "reason": _reason(step, record),
     }
 
@@ -239,6 +240,7 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
     if record:
         fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
         fields += [("reason", record.reason)] if record.reason else []
+        fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
     return fields
 
 
@@ -253,6 +255,11 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
+    tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
+    return "; ".join(filter(None, (_why(step, record), tuned)))
+
+
+def _why(step: Step, record: MigrationRecord | None) -> str:
     if record and record.reason and step.action in TO_DO:
         return record.reason.partition("\n")[0]
     if step.action in (Action.DONE, Action.RESUME):

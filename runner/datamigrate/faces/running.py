@@ -141,6 +141,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
         workers=options.get("workers", 1),
+        nice=options.get("nice"),
         allow_slow=options["allow_slow"],
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )

@@ -67,6 +67,13 @@ class Alone(Event):
 
 
 @dataclass(frozen=True)
+class Retuned(Event):
+    """An operator has set another pace, or taken it back (an empty one)."""
+
+    tuning: str
+
+
+@dataclass(frozen=True)
 class FoundDone(Event):
     """Another run has done it meanwhile."""
 

@@ -44,11 +44,17 @@ def move(
     Raises LifecycleError.
     """
     after = advance(name, before, cause)
-    finished = now() if after is State.DONE else None
+    values = {
+        "state": after,
+        "reason": reason,
+        "moved_by": str(owner),
+        "moved_at": now(),
+        "finished_at": None,
+    }
+    if after is State.DONE:
+        values |= {"finished_at": now(), "tuning": None}
     updated = connection.execute(
-        sa.update(tables.migration)
-        .where(tables.migration.c.name == name)
-        .values(state=after, reason=reason, finished_at=finished, moved_by=str(owner), moved_at=now())
+        sa.update(tables.migration).where(tables.migration.c.name == name).values(values)
     )
     if updated.rowcount != 1:
         raise UnknownMigration(f"The ledger has no migration {name}.")

@@ -21,7 +21,7 @@ from datamigrate.database.ledger.records import LedgerView, Orders, RunRecord, T
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State
-from datamigrate.thought.tuning import tuning_from
+from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
 from datamigrate.words.migration import Key, Migration
@@ -303,6 +303,32 @@ class Ledger:
         if cause is Cause.STAMP:
             await connection.run_sync(steps.adopt, self.tables, migration)
         return state
+
+    async def tune(
+        self,
+        connection: AsyncConnection,
+        migration: Migration,
+        change: Tuning,
+        reason: str | None,
+        clear: bool = False,
+    ) -> Tuning:
+        """Set another pace, or with `clear` this one only; the pace that is wanted then.
+
+        Whoever works on it reads it with the next batch. Raises LifecycleError.
+        """
+        await self.enrol(connection, migration)
+        await connection.execute(self._locked(migration.name))
+        before = await self.orders(connection, migration.name)
+        after = retuned(UNTUNED if clear else before.tuning, change)
+        told = f"{after or 'cleared'}" + (f": {reason}" if reason else "")
+        state = before.standing.state
+        await connection.run_sync(
+            steps.note, self.tables, self.owner, migration.name, state, Cause.TUNE, told
+        )
+        t = self.tables.migration
+        kept = sa.update(t).where(t.c.name == migration.name).values(tuning=tuning_kept(after))
+        await connection.execute(kept)
+        return after
 
     async def _fence(self, connection: AsyncConnection, name: str) -> None:
         # whoever holds a claim learns by the next sign of life that it is worth nothing any more
