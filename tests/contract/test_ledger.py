@@ -20,7 +20,7 @@ from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.database.ledger.tables import VERSION, Tables
 from datamigrate.database.ledger.upgrading import Upgrade, ensure_ledger
-from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.thought.lifecycle import Cause, Standing, State
 from datamigrate.words.claim import Claim, Owner
 from datamigrate.words.errors import (
     ClaimHeld,
@@ -30,7 +30,7 @@ from datamigrate.words.errors import (
     LifecycleError,
     UnknownMigration,
 )
-from datamigrate.words.migration import Key
+from datamigrate.words.migration import Key, Options
 from workbench import ANN, BOB, NAME, age_claim, migration, opened
 
 pytestmark = pytest.mark.anyio
@@ -616,3 +616,82 @@ async def test_what_is_expected_is_kept_with_who_says_so(database: ScratchDataba
         async with ours.looking() as connection:
             record = (await Ledger(ANN).view(connection)).migrations[NAME]
     assert (record.estimate, record.estimate_source) == (2**40, "the planner's estimate")
+
+
+# what operators say -------------------------------------------------------------------------------------
+
+
+async def test_a_halted_migration_gives_no_claim_but_the_word_of_who_halted_it(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        await book.step(BOB, "command", migration(), Cause.PAUSE, "the replica lags", False)
+        word = await book.claim(ANN)
+        assert isinstance(word, Standing)
+        assert (word.state, word.by, word.reason) == (State.PAUSED, str(BOB), "the replica lags")
+        assert word.at is not None
+        assert word.at.tzinfo is not None
+        await book.step(BOB, "command", migration(), Cause.RESUME, None)
+        assert isinstance(await book.claim(ANN), Claim)
+
+
+async def test_a_pause_lets_the_batch_under_way_be_kept_and_a_forced_one_does_not(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        claim = await book.claimed(ANN)
+        await book.step(BOB, "command", migration(), Cause.PAUSE, None, False)
+        claim = claim.after((5,), False, 5, 0)
+        await book.step(ANN, "checkpoint", claim, 0.1)
+        await book.step(BOB, "command", migration(), Cause.PAUSE, None, True)
+        with pytest.raises(Fenced):
+            await book.step(ANN, "checkpoint", claim.after((9,), False, 4, 0), 0.1)
+
+
+@pytest.mark.parametrize("cause", [Cause.STOP, Cause.ERROR, Cause.VERIFIED])
+async def test_who_leaves_what_an_operator_has_halted_moves_nothing(
+    database: ScratchDatabase, cause: Cause
+) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        claim = await book.claimed(ANN)
+        await book.step(BOB, "command", migration(), Cause.CANCEL, None, False)
+        assert await book.step(ANN, "leave", claim, cause, "why") is State.CANCELLED
+        assert await book.state() is State.CANCELLED
+
+
+async def test_a_script_that_holds_is_enrolled_as_held_and_waits_for_approval(
+    database: ScratchDatabase,
+) -> None:
+    held = replace(migration(), options=Options(hold=True))
+    async with opened(database) as ours:
+        book = Book(ours)
+        await book.step(ANN, "ensure")
+        await book.step(ANN, "enrol", held)
+        assert await book.state() is State.HELD
+        assert await book.step(BOB, "command", held, Cause.APPROVE, "looked at it") is State.PENDING
+        assert isinstance(await book.claim(ANN), Claim)
+
+
+async def test_a_ledger_of_version_1_can_be_looked_at_as_it_is_and_is_upgraded_by_the_first_write(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        await book.step(ANN, "leave", await book.claimed(ANN), Cause.STOP, "SIGTERM")
+        for column in ("moved_by", "moved_at", "tuning"):
+            database.execute(f"ALTER TABLE datamigrate_migration DROP COLUMN {column}")
+        database.execute("UPDATE datamigrate_ledger SET version = 1")
+        before = database.dump()
+        async with ours.looking() as connection:
+            old = (await Ledger(ANN).view(connection)).migrations[NAME]
+        assert (old.state, old.reason, old.moved_by) == (State.STOPPED, "SIGTERM", None)
+        assert database.dump() == before
+        await book.step(BOB, "ensure")
+        assert database.scalar("SELECT version FROM datamigrate_ledger") == 2
+        await book.step(BOB, "command", migration(), Cause.PAUSE, "why")
+        async with ours.looking() as connection:
+            new = (await Ledger(ANN).view(connection)).migrations[NAME]
+        assert (new.state, new.moved_by) == (State.PAUSED, str(BOB))

@@ -9,6 +9,7 @@ import pytest
 
 from datamigrate.authoring.batch import Batch
 from datamigrate.database.ledger.store import Held, Ledger
+from datamigrate.thought.lifecycle import Standing
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import ClaimHeld
 from datamigrate.words.events import BatchDone, Waiting
@@ -44,7 +45,7 @@ def age_claim_behind_the_first_batch(bench: Bench) -> None:
     age_claim(bench.database)
 
 
-async def claim_as(bench: Bench, ledger: Ledger, kind: str) -> Claim | Held | None:
+async def claim_as(bench: Bench, ledger: Ledger, kind: str) -> Claim | Held | Standing | None:
     async with opened(bench.database) as database, database.writing() as connection:
         return await ledger.claim(connection, migration(kind=kind), expiry=30)
 
@@ -128,7 +129,7 @@ async def test_the_heartbeat_keeps_the_claim_of_a_long_batch(postgres_bench: Ben
                 assert isinstance(await held(), Held)
                 await anyio.sleep(0.05)
 
-    async def held() -> Claim | Held | None:
+    async def held() -> Claim | Held | Standing | None:
         async with opened(bench.database) as database, database.writing() as connection:
             return await Ledger(BOB).claim(connection, migration(), expiry=30)
 

@@ -27,6 +27,8 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "max_batch_size": (2000, Settings(limits=Limits(max_rows=2000))),
     "target_time": ("250ms", Settings(limits=Limits(target_time=0.25))),
     "pause": (0.5, Settings(pause=0.5)),
+    "max_pause": ("2s", Settings(max_pause=2.0)),
+    "nice": (0.25, Settings(nice=0.25)),
     "lock_timeout": ("2s", Settings(timeouts=Timeouts(lock=2.0))),
     "statement_timeout": ("1m", Settings(timeouts=Timeouts(statement=60.0))),
     "idle_timeout": ("2m", Settings(timeouts=Timeouts(idle=120.0))),

@@ -128,6 +128,16 @@ def test_nothing_ahead_is_no_way_at_all() -> None:
     assert way(chain("a"), [migration("fill", "a")], frozenset("a"), done) == Journey(())
 
 
+def test_data_that_is_halted_stays_and_a_gate_on_it_names_the_command() -> None:
+    paused = {"fill": Record(State.PAUSED, "c", 3)}
+    journey = way(chain("a", "b"), [migration("fill", "a")], ledger=paused)
+    assert legs(journey) == ["a+b"]
+    assert [step.migration.name for step in journey.left] == ["fill"]
+    with pytest.raises(GraphError, match="Revision b waits for the data of fill, which is halted") as caught:
+        way(chain("a", "b", gates={"b": ("fill",)}), [migration("fill", "a")], ledger=paused)
+    assert "`datamigrate resume fill`" in caught.value.hint
+
+
 @given(st.data())
 def test_every_revision_and_every_migration_is_passed_once_and_in_order(data: st.DataObject) -> None:
     ids = [f"r{i}" for i in range(data.draw(st.integers(1, 8)))]

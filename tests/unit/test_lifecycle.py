@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from itertools import product
 
 import pytest
 
-from datamigrate.thought.lifecycle import TRANSITIONS, Cause, State, advance
+from datamigrate.thought.lifecycle import HALTED, TRANSITIONS, WAY_ON, Cause, Standing, State, advance, way_on
 from datamigrate.words.errors import LifecycleError
 from datamigrate.words.exits import Exit
 
@@ -36,6 +37,35 @@ ALLOWED = [
     ("done", "stamp", "done"),
     ("done", "reopen", "pending"),
     ("done", "downgrade", "pending"),
+    ("held", "approve", "pending"),
+    ("held", "cancel", "cancelled"),
+    ("held", "stamp", "done"),
+    ("held", "downgrade", "held"),
+    ("pending", "pause", "paused"),
+    ("running", "pause", "paused"),
+    ("stopped", "pause", "paused"),
+    ("failed", "pause", "paused"),
+    ("paused", "pause", "paused"),
+    ("paused", "resume", "pending"),
+    ("paused", "cancel", "cancelled"),
+    ("paused", "reset", "pending"),
+    ("paused", "stamp", "done"),
+    ("paused", "downgrade", "paused"),
+    ("pending", "cancel", "cancelled"),
+    ("running", "cancel", "cancelled"),
+    ("stopped", "cancel", "cancelled"),
+    ("failed", "cancel", "cancelled"),
+    ("cancelled", "cancel", "cancelled"),
+    ("cancelled", "retry", "pending"),
+    ("cancelled", "reset", "pending"),
+    ("cancelled", "stamp", "done"),
+    ("cancelled", "downgrade", "cancelled"),
+    ("pending", "tune", "pending"),
+    ("running", "tune", "running"),
+    ("stopped", "tune", "stopped"),
+    ("failed", "tune", "failed"),
+    ("held", "tune", "held"),
+    ("paused", "tune", "paused"),
 ]
 REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
 
@@ -70,14 +100,47 @@ def test_no_state_is_without_a_way_out(state: State) -> None:
     assert ways
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", sorted(set(State) - {State.HELD}))
 def test_an_operator_can_put_every_state_back_in_line(state: State) -> None:
     assert advance("fill", state, Cause.RESET) is State.PENDING
 
 
+@pytest.mark.parametrize("state", sorted(HALTED))
+def test_no_run_moves_what_is_halted_and_the_word_it_waits_for_does(state: State) -> None:
+    with pytest.raises(LifecycleError):
+        advance("fill", state, Cause.RUN)
+    assert advance("fill", state, WAY_ON[state]) is State.PENDING
+
+
+@pytest.mark.parametrize(
+    ("state", "cause", "verb"),
+    [
+        (State.CANCELLED, Cause.RESUME, "retry"),
+        (State.HELD, Cause.RESUME, "approve"),
+        (State.HELD, Cause.RESET, "approve"),
+        (State.PAUSED, Cause.RETRY, "resume"),
+        (State.FAILED, Cause.RESUME, "run"),
+    ],
+)
+def test_a_word_that_does_not_fit_is_answered_with_the_one_that_does(
+    state: State, cause: Cause, verb: str
+) -> None:
+    with pytest.raises(LifecycleError) as caught:
+        advance("fill", state, cause)
+    assert f"`datamigrate {verb} fill`" in caught.value.hint
+
+
+def test_a_standing_says_who_when_and_why() -> None:
+    at = datetime(2026, 11, 12, 3, 4, 5, tzinfo=UTC)
+    paused = Standing(State.PAUSED, "ann@web1:11", at, "the replica lags")
+    assert str(paused) == "paused by ann@web1:11 on 2026-11-12 at 03:04:05Z: the replica lags"
+    assert str(Standing(State.HELD)) == "held"
+    assert way_on("fill", State.PAUSED) == "datamigrate resume fill"
+
+
 @pytest.mark.parametrize("state", State)
 def test_every_state_can_be_reached_from_pending(state: State) -> None:
-    reached = {State.PENDING}
+    reached = {State.PENDING, State.HELD}  # as enrolled
     while more := {after for (before, _), after in TRANSITIONS.items() if before in reached} - reached:
         reached |= more
     assert state in reached
@@ -88,6 +151,6 @@ def test_only_a_verified_or_stamped_migration_becomes_done() -> None:
     assert causes == {Cause.VERIFIED, Cause.STAMP}
 
 
-@pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING}))
+@pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING} - HALTED))
 def test_a_downgrade_puts_back_in_line_whatever_has_begun(state: State) -> None:
     assert advance("fill", state, Cause.DOWNGRADE) is State.PENDING

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -22,7 +23,7 @@ from datamigrate.thought.planner import (
     make_plan,
 )
 from datamigrate.words.errors import GraphError
-from datamigrate.words.migration import Migration
+from datamigrate.words.migration import Migration, Options
 from unit.samples import migration
 
 HISTORY = ("r1", "r2", "r3", "r4")
@@ -250,9 +251,26 @@ def test_a_circle_cannot_be_planned() -> None:
         plan([migration("a", ("b",)), migration("b", ("a",))])
 
 
-def test_every_action_is_to_do_or_settled_or_blocked() -> None:
-    assert TO_DO | SETTLED | {Action.BLOCKED} == set(Action)
+def test_every_action_is_to_do_or_settled_or_blocked_or_halted() -> None:
+    assert TO_DO | SETTLED | {Action.BLOCKED, Action.HALTED} == set(Action)
     assert not TO_DO & SETTLED
+
+
+@pytest.mark.parametrize(
+    ("state", "way_on"), [(State.PAUSED, "resume"), (State.CANCELLED, "retry"), (State.HELD, "approve")]
+)
+def test_what_an_operator_has_halted_says_the_command_and_lets_others_wait(state: State, way_on: str) -> None:
+    result = plan([migration("a"), migration("b", ("a",))], {"a": Record(state, "1", rows=1)})
+    assert named(result, "a").action is Action.HALTED
+    assert named(result, "a").reason == f"{state}; `datamigrate {way_on} a`"
+    assert named(result, "b").action is Action.BLOCKED
+    assert named(result, "b").waits_for == ("a",)
+
+
+def test_a_script_that_holds_is_halted_before_the_ledger_knows_it() -> None:
+    held = replace(migration("a"), options=Options(hold=True))
+    assert only(plan([held])).action is Action.HALTED
+    assert only(plan([held], {"a": Record(State.PENDING, "1", begun=False)})).action is Action.RUN
 
 
 revisions = st.lists(st.sampled_from(HISTORY), unique=True, max_size=2).map(tuple)

@@ -118,7 +118,8 @@ class FormOptions(TypedDict, total=False):
     """How the work is to be done; every walking form takes these.
 
     `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
-    seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown.
+    seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
+    `hold`, to wait for `datamigrate approve` before the first run.
     """
 
     batch_size: int
@@ -126,6 +127,7 @@ class FormOptions(TypedDict, total=False):
     max_pause: float
     tags: Iterable[str]
     mask: Iterable[sa.ColumnClause[Any] | str]
+    hold: bool
 
 
 def update_rows(
@@ -308,7 +310,9 @@ def _options(given: FormOptions, concurrency: int = 10) -> Options:
     if max_pause is not None and max_pause < 0:
         raise ScriptError(f"`max_pause` is {max_pause}.", "It must not be negative.")
     mask = (column if isinstance(column, str) else column.name for column in given.get("mask", ()))
-    return Options(batch_size, target_time, max_pause, concurrency, frozenset(mask))
+    if not isinstance(hold := given.get("hold", False), bool):
+        raise ScriptError(f"`hold` is {hold!r}.", "Write hold=True, or leave it out.")
+    return Options(batch_size, target_time, max_pause, concurrency, frozenset(mask), hold)
 
 
 def _tags(given: FormOptions) -> frozenset[str]:

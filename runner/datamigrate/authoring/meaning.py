@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator
 
 _FORMS = frozenset({"update_rows", "compute_rows", "each_batch", "delete_rows"})
-_TUNING = frozenset({"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask"})
+_TUNING = frozenset({"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask", "hold"})
 
 
 def checksum(tree: ast.Module) -> str:

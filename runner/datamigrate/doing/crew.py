@@ -1,10 +1,12 @@
 """Workers on a plan: each takes the next migration that is ready, or lends a hand with one under way."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 import anyio
+from anyio.abc import TaskGroup
 
 from datamigrate.authoring.script import Script
 from datamigrate.doing.executor import Effort, Executor, Outcome, Workplace
@@ -12,18 +14,19 @@ from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.owner import worker_of
 from datamigrate.doing.result import Result
-from datamigrate.doing.settings import Settings, for_script
+from datamigrate.doing.settings import MOST_WORKERS, Settings, for_script
 from datamigrate.doing.work import Work
 from datamigrate.doing.working import work_for
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
+from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words.errors import DatamigrateError
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
 
 TRY_AGAIN = 1.0
-"""Seconds before a migration that had nothing to share is asked again."""
+"""Seconds before a migration that had nothing to share, or is being left, is asked again."""
 
 
 @dataclass(eq=False)
@@ -33,7 +36,7 @@ class Job:
     step: Step
     effort: Effort = field(default_factory=Effort)
     work: Work | None = None
-    settings: Settings | None = None
+    tuned: Callable[[Tuning], Settings] | None = None
     ask_again: float = 0.0
 
 
@@ -49,12 +52,21 @@ class Crew:
     keep_going: bool = False
     results: dict[str, Result] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    hired: int = 0
+    _group: TaskGroup = field(init=False)
 
     async def work(self) -> None:
         """Until nothing is left to do, something has failed, or a stop is asked for."""
-        async with anyio.create_task_group() as group:
-            for number in range(self.settings.workers):
-                group.start_soon(self._be_worker, number)
+        async with anyio.create_task_group() as self._group:
+            self._hire(self.settings.workers)
+
+    def _hire(self, wanted: int) -> None:
+        """Let so many be at work; nobody is sent away, but who is not wanted on a migration leaves it."""
+        if self.hired and not self.place.database.dialect.reads_while_writing:
+            return
+        for number in range(self.hired, min(wanted, MOST_WORKERS)):
+            self._group.start_soon(self._be_worker, number)
+        self.hired = max(self.hired, wanted)
 
     async def _be_worker(self, number: int) -> None:
         place = replace(
@@ -95,9 +107,12 @@ class Crew:
 
     def _to_join(self) -> Job | None:
         now = time.monotonic()
-        return next(
-            (job for job in self.jobs.values() if job.work and job.effort.began and job.ask_again < now), None
-        )
+        for job in self.jobs.values():
+            if not job.tuned or not job.effort.began or job.ask_again >= now:
+                continue
+            if job.effort.at_work < job.tuned(job.effort.tuning).workers:
+                return job
+        return None
 
     # doing it ---------------------------------------------------------------------------------------
 
@@ -106,16 +121,17 @@ class Crew:
         job = self.jobs[name] = Job(step)
         try:
             job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
-            job.settings = for_script(
-                self.settings, step.migration.options, job.work.computes, self.batch_size
-            )
+            options, computes = step.migration.options, job.work.computes
+            job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
+            settings = job.tuned(UNTUNED)
             if not place.allow_slow:
                 # one wider than its rows, so that both statements that look for its end are judged
-                pace = Pace(job.settings.first_rows, 2 * job.settings.first_rows)
+                pace = Pace(settings.first_rows, 2 * settings.first_rows)
                 await refuse_slow(place.database, name, job.work, pace)
-            outcome = await self._executor(place, job, leads=True).run()
-            stopped = outcome is Outcome.STOPPED
-            self._keep(Result(name, outcome.value, reason=(place.stop.reason or "") if stopped else ""))
+            outcome = await self._do(place, job, leads=True)
+            halted = str(job.effort.halted) if job.effort.halted else place.stop.reason
+            why = halted or "" if outcome is Outcome.STOPPED else ""
+            self._keep(Result(name, outcome.value, reason=why))
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
         finally:
@@ -124,18 +140,22 @@ class Crew:
     async def _join(self, place: Workplace, job: Job) -> None:
         name = job.step.migration.name
         try:
-            outcome = await self._executor(place, job, leads=False).run()
+            outcome = await self._do(place, job, leads=False)
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
             return
-        if outcome is Outcome.NOTHING_FREE:
+        if outcome is not Outcome.DONE:
             job.ask_again = time.monotonic() + TRY_AGAIN
 
-    def _executor(self, place: Workplace, job: Job, leads: bool) -> Executor:
+    async def _do(self, place: Workplace, job: Job, leads: bool) -> Outcome:
         assert job.work is not None
-        assert job.settings is not None
+        assert job.tuned is not None
         script = self.scripts[job.step.migration.name]
-        return Executor(place, script, job.work, job.settings, job.effort, leads)
+        job.effort.at_work += 1
+        try:
+            return await Executor(place, script, job.work, job.tuned, job.effort, self._hire, leads).run()
+        finally:
+            job.effort.at_work -= 1
 
     def _keep(self, result: Result) -> None:
         # a failure is the migration's result, whichever of its workers met it

@@ -14,6 +14,7 @@ import stamina
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database, fault_of
 from datamigrate.database.faults import Fault
+from datamigrate.database.ledger.records import Orders
 from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys
 from datamigrate.doing.heartbeat import with_heartbeat
@@ -23,8 +24,9 @@ from datamigrate.doing.settings import Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
-from datamigrate.thought.lifecycle import Cause, State
-from datamigrate.thought.pacing import Pace, after_timeout, first_pace, is_smallest, next_pace
+from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, way_on
+from datamigrate.thought.pacing import Pace, after_timeout, first_pace, fitted, is_smallest, next_pace
+from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Claim, Tally, person
 from datamigrate.words.errors import BatchFailed, ClaimHeld, Cut, Fenced, KeepsComing
@@ -32,6 +34,18 @@ from datamigrate.words.migration import Bounds, Key
 
 WAIT_STEP = 0.5
 WAIT_STEP_AMONG_US = 0.05
+
+SIGN_OF_LIFE = 3.0
+"""Seconds between two signs of life, by which a worker also learns that it has been fenced out."""
+
+LOOK_UP = 1.0
+"""Seconds of a pause between two batches after which a worker looks for an operator's word."""
+
+LET_IN = 0.01
+LET_IN_SHARE = 0.02
+"""Seconds between two batches, and the share of a shorter one, for those who wait for the only write lock."""
+
+SURPLUS = "fewer workers are wanted"
 
 T = TypeVar("T")
 
@@ -60,36 +74,48 @@ class Workplace:
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
-    they `began`, how many are `at_work`, how often the key space was swept, whether one of them has `failed`, and whether
-    the end has been `told`."""
+    they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
+    has been `told`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
-    at_work: int = 0
     sweeps: int = 0
     failed: bool = False
+    halted: Standing | None = None
+    tuning: Tuning = UNTUNED
+    at_work: int = 0
     told: bool = False
 
 
 @dataclass(eq=False)
 class Executor:
-    """One worker on one migration. The claim and the pace change with every batch; all else is fixed.
+    """One worker on one migration. The claim and the pace change with every batch, the settings when an
+    operator tunes them; all else is fixed.
 
-    One that `leads` waits for what others hold, any other worker leaves when nothing is free. `in_doubt` is
+    One that `leads` waits for what others hold, any other worker leaves when nothing is free, or when fewer
+    are wanted; when more are wanted, they are asked for by `hire`. `in_doubt` is
     true between a lost connection and the look at the ledger that tells what it had kept.
     """
 
     place: Workplace
     script: Script
     work: Work
-    settings: Settings
-    effort: Effort = field(default_factory=Effort)
+    tuned: Callable[[Tuning], Settings]
+    effort: Effort
+    hire: Callable[[int], None]
     leads: bool = True
     claim: Claim | None = field(default=None, init=False)
     pace: Pace = field(default=Pace(1, 1), init=False)
     in_doubt: bool = field(default=False, init=False)
     last_sign: float = field(default=0.0, init=False)
     ahead: Portion | None = field(default=None, init=False)
+    tuning: Tuning = field(default=UNTUNED, init=False)
+
+    @property
+    def settings(self) -> Settings:
+        """What holds now."""
+        return self.tuned(self.effort.tuning)
 
     async def run(self) -> Outcome:
         """Claim range after range, work, verify when it was the last. Raises what stopped it, after the
@@ -100,11 +126,8 @@ class Executor:
             if not isinstance(got, Claim):
                 return got
             self.claim, self.in_doubt = got, False
-            self.effort.at_work += 1
             try:
-                outcome = await with_heartbeat(
-                    self._beat, self.settings.claim_expiry / 3, self._walk_until_verified
-                )
+                outcome = await with_heartbeat(self._beat, self._beats, self._walk_until_verified)
             except Fenced:
                 # another run has it now, or our last word arrived although its answer was lost: stand in
                 # line again, and see what there is left
@@ -114,8 +137,6 @@ class Executor:
             except BaseException:
                 await self._leave_if_we_can(Cause.STOP, "interrupted")
                 raise
-            finally:
-                self.effort.at_work -= 1
             if outcome:
                 return outcome
 
@@ -134,6 +155,9 @@ class Executor:
                 )
             if isinstance(got, Claim):
                 return got
+            if isinstance(got, Standing):
+                self.effort.halted = got
+                return self._stopped(str(got))
             if got is None:
                 self._tell_end(events.FoundDone(self.script.name))
                 return Outcome.DONE
@@ -177,8 +201,10 @@ class Executor:
         return True
 
     def _stopped(self, why: str) -> Outcome:
+        name, halted = self.script.name, self.effort.halted
+        then = f"`{way_on(name, halted.state)}` lets it go on" if halted else "run again to go on"
         if not self.effort.failed:
-            self._tell_end(events.Stopped(self.script.name, self.effort.done.rows, why))
+            self._tell_end(events.Stopped(name, self.effort.done.rows, why, then))
         return Outcome.STOPPED
 
     def _tell_end(self, event: events.Event) -> None:
@@ -187,7 +213,24 @@ class Executor:
             self.place.publish(event)
 
     def _why_stop(self) -> str | None:
-        return "another worker has failed" if self.effort.failed else self.place.stop.why()
+        if self.effort.failed:
+            return "another worker has failed"
+        return str(self.effort.halted) if self.effort.halted else self.place.stop.why()
+
+    def _why_too_many(self) -> str | None:
+        if self.leads or self.effort.at_work <= self.settings.workers:
+            return None
+        return SURPLUS
+
+    def _heed(self, orders: Orders) -> None:
+        if orders.standing.state in HALTED:
+            self.effort.halted = orders.standing
+        if orders.tuning != self.effort.tuning:
+            self.effort.tuning = orders.tuning
+            self.hire(self.settings.workers)
+            self.place.publish(events.Retuned(self.script.name, str(orders.tuning)))
+        if orders.tuning != self.tuning:
+            self.tuning, self.pace = orders.tuning, fitted(self.pace, self.settings.limits)
 
     # walking ----------------------------------------------------------------------------------------
 
@@ -197,13 +240,15 @@ class Executor:
         while True:
             if why := await self._walk():
                 await self._retried(partial(self._leave, Cause.STOP, why))
-                return self._stopped(why)
+                return Outcome.NOTHING_FREE if why is SURPLUS else self._stopped(why)
             last = await self._retried(self._range_finished)
             if last is None:
                 return None
             self.claim = last
             self.place.publish(events.Verifying(self.script.name))
             leftover = await self._retried(self._verified)
+            if not leftover and self.effort.halted:
+                return self._stopped(str(self.effort.halted))
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
                 self._tell_end(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
@@ -213,10 +258,10 @@ class Executor:
 
     async def _walk(self) -> str | None:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
-        self.pace, self.ahead = self._first_pace(), None
+        self.pace, self.tuning, self.ahead = self._first_pace(), self.effort.tuning, None
         await self._retried(self._begin_walk)
         while not self._mine.exhausted:
-            if why := self._why_stop():
+            if why := self._why_stop() or self._why_too_many():
                 return why
             began = time.monotonic()
             try:
@@ -227,9 +272,26 @@ class Executor:
             self.place.stop.count_batch()
             self._count(change)
             self.place.publish(self._batch_done(change, time.monotonic() - began))
-            if self.settings.pause:
-                await anyio.sleep(self.settings.pause)
+            await self._rest(self._pause_after(time.monotonic() - began))
         return None
+
+    def _pause_after(self, seconds: float) -> float:
+        if self.place.database.dialect.reads_while_writing:
+            return self.settings.pause_after(seconds)
+        # with one writer at a time, others look for the lock now and then, an operator's word among them
+        return max(self.settings.pause_after(seconds), min(LET_IN, LET_IN_SHARE * seconds))
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep until it is time for the next batch; a stop or an operator's word ends it."""
+        waking = time.monotonic() + seconds
+        while (left := waking - time.monotonic()) > 0 and not self._why_stop():
+            await anyio.sleep(min(left, LOOK_UP))
+            if left > LOOK_UP:
+                self._heed(await self._retried(self._orders))
+
+    async def _orders(self) -> Orders:
+        async with self.place.database.looking() as connection:
+            return await self.place.ledger.orders(connection, self.script.name)
 
     async def _begin_walk(self) -> None:
         claim, parts = self._mine, self.settings.workers
@@ -277,7 +339,8 @@ class Executor:
         ahead, self.ahead = self.ahead, None
         fits = ahead is not None and (ahead.claim.cursor, ahead.claim.sweep) == (claim.cursor, claim.sweep)
         # after a timeout the batch is to be smaller than what was read for it
-        return ahead if fits and ahead and ahead.pace.rows <= 2 * self.pace.rows else None
+        most = min(2 * self.pace.rows, self.settings.limits.max_rows)
+        return ahead if fits and ahead and ahead.pace.rows <= most else None
 
     async def _applied(self, claim: Claim, portion: Portion) -> Change:
         settings, ledger, began = self.settings, self.place.ledger, time.monotonic()
@@ -289,9 +352,10 @@ class Executor:
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
             await ledger.checkpoint(connection, claim, seconds)
-            state = await ledger.state(connection, claim.migration)
+            orders = await ledger.orders(connection, claim.migration)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
-        if state is State.FAILED and not self.effort.failed:
+        self._heed(orders)
+        if orders.standing.state is State.FAILED and not self.effort.failed:
             raise BatchFailed(
                 f"{claim.migration}: a worker of another run has failed on it.",
                 f"`datamigrate show {claim.migration}` tells why.",
@@ -321,7 +385,9 @@ class Executor:
             if not leftover or await self.work.count(connection) == alone:
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
-                await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
+                after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
+                if after in HALTED:
+                    self._heed(await self.place.ledger.orders(connection, self.script.name))
                 return ()
         return leftover
 
@@ -409,10 +475,14 @@ class Executor:
             await self._leave(cause, reason)
 
     async def _beat(self) -> None:
-        if time.monotonic() - self.last_sign < self.settings.claim_expiry / 3:
+        if time.monotonic() - self.last_sign < self._beats:
             return
         async with self.place.database.writing(self.settings.timeouts) as connection:
             await self.place.ledger.heartbeat(connection, self._mine)
+
+    @property
+    def _beats(self) -> float:
+        return min(self.settings.claim_expiry / 3, SIGN_OF_LIFE)
 
     # small things -----------------------------------------------------------------------------------
 
@@ -435,6 +505,7 @@ class Executor:
         async with self.place.database.looking() as connection:
             estimate = await self.work.estimate(connection)
             effort.done = await ledger.tally(connection, name)
+            self._heed(await ledger.orders(connection, name))
         if estimate is not None:
             async with self.place.database.writing() as connection:
                 expected = replace(estimate, rows=estimate.rows + effort.done.rows)

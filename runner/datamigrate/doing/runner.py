@@ -51,4 +51,6 @@ async def run_plan(
     with made_for_many_rows():
         await crew.work()
     in_order = (crew.results.get(step.migration.name) for step in plan.to_do)
-    return Report(plan, tuple(result for result in in_order if result), place.stop.reason)
+    results = tuple(result for result in in_order if result)
+    halted = next((result.reason for result in results if result.outcome == "stopped"), None)
+    return Report(plan, results, place.stop.reason or halted)

@@ -1,12 +1,16 @@
 """How hard, how long and how patiently to work."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.thought.pacing import Limits, fixed
+from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words.migration import Options
 
 FIRST_ROWS = 500
+
+MOST_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,9 @@ class Settings:
 
     A claim whose owner is not heard of for `claim_expiry` may be taken over. After `max_sweeps` walks that
     still leave pending rows, the application is writing them faster than they are done. A passing fault
-    is tried again up to `max_attempts` times. `pause` is slept between two batches. So many `workers` are
-    at work at the same time.
+    is tried again up to `max_attempts` times. `pause` is slept between two batches, or longer to rest for the
+    share `nice` of all time (0 to 1), but never longer than `max_pause`. So many `workers` are at work at
+    the same time.
     """
 
     first_rows: int = FIRST_ROWS
@@ -27,6 +32,8 @@ class Settings:
     max_sweeps: int = 5
     max_attempts: int = 10
     pause: float = 0.0
+    nice: float = 0.0
+    max_pause: float = math.inf
     durable_batches: bool = False
     workers: int = 1
 
@@ -34,6 +41,10 @@ class Settings:
     def connections(self) -> int:
         """How many connections a run needs at most: each worker writes, reads ahead and gives a sign of life."""
         return 2 + 3 * self.workers
+
+    def pause_after(self, seconds: float) -> float:
+        """How many seconds to rest after a batch that took so many."""
+        return min(self.max_pause, max(self.pause, seconds * self.nice / (1 - self.nice)))
 
 
 @dataclass(frozen=True)
@@ -44,20 +55,38 @@ class Budget:
     max_batches: int | None = None
 
 
-def for_script(settings: Settings, options: Options, computes: bool, batch_size: int | None) -> Settings:
-    """The settings for one script: what its author asked for, unless the operator asks otherwise.
+def for_script(
+    settings: Settings,
+    options: Options,
+    computes: bool,
+    batch_size: int | None,
+    tuning: Tuning = UNTUNED,
+) -> Settings:
+    """The settings for one script: what its author asked for, unless the operator asks otherwise, who may
+    think again while it runs.
 
     A batch size fixes the rows of a batch. A form that `computes` holds its rows in memory, so its
     batches stay smaller.
     """
     limits = settings.limits
-    if options.target_time:
-        limits = replace(limits, target_time=options.target_time)
+    if target_time := tuning.target_time or options.target_time:
+        limits = replace(limits, target_time=target_time)
     if computes:
         limits = replace(limits, max_rows=min(limits.max_rows, settings.compute_rows))
-    rows = batch_size or options.batch_size
+    rows = tuning.batch_size or (None if tuning.target_time else batch_size or options.batch_size)
     if rows:
         limits = fixed(limits, rows)
-    pause = settings.pause if options.max_pause is None else min(settings.pause, options.max_pause)
-    first_rows = min(rows or settings.first_rows, limits.max_rows)
-    return replace(settings, limits=limits, first_rows=first_rows, pause=pause)
+    max_pause = _first(tuning.max_pause, options.max_pause, settings.max_pause)
+    return replace(
+        settings,
+        limits=limits,
+        first_rows=min(rows or settings.first_rows, limits.max_rows),
+        pause=min(settings.pause, max_pause),
+        max_pause=max_pause,
+        nice=_first(tuning.nice, settings.nice),
+        workers=tuning.workers or settings.workers,
+    )
+
+
+def _first(*wishes: float | None) -> float:
+    return next(wish for wish in wishes if wish is not None)

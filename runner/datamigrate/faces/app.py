@@ -20,14 +20,22 @@ from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan
 from datamigrate.doing.sampling import RehearsalLimits
-from datamigrate.doing.settings import Budget, Settings
+from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
-from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
 from datamigrate.thought.planner import Action, Step
-from datamigrate.words.errors import ClaimHeld, DatamigrateError, GraphError, LifecycleError, SchemaError
+from datamigrate.thought.tuning import Tuning
+from datamigrate.words.errors import (
+    ClaimHeld,
+    DatamigrateError,
+    GraphError,
+    Halted,
+    LifecycleError,
+    SchemaError,
+)
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
 
@@ -43,6 +51,7 @@ class RunOptions:
     keep_going: bool = False
     wait: bool = True
     workers: int = 1
+    nice: float | None = None
     allow_slow: bool = False
     arguments: str = ""
 
@@ -119,16 +128,19 @@ class Application:
             return await self.ledger.runs(connection, limit)
 
     async def rehearse(self, situation: Situation, limits: RehearsalLimits) -> list[Rehearsal]:
-        """Try every step that would run, in transactions that are rolled back."""
+        """Try every step that would run, or would if an operator said so, in transactions that are rolled
+        back."""
         rehearsals: list[Rehearsal] = []
         async with self._writing(situation.whereabouts) as database:
-            for step in situation.plan.to_do:
+            for step in (*situation.plan.to_do, *situation.plan.having(Action.HALTED)):
                 if step.waits_for:
                     continue
                 script = situation.script(step.migration.name)
                 try:
                     work = await work_for(database, script)
                 except SchemaError as error:
+                    if step.action is Action.HALTED:  # it may need a revision besides
+                        continue
                     rehearsals.append(Rehearsal(script.name, None, error=error))
                     continue
                 rehearsals.append(await rehearse(database, script, work, limits))
@@ -144,13 +156,18 @@ class Application:
             situation.script(name)
         if situation.problems and not (options.keep_going or options.names):
             raise situation.problems[0]
+        if options.names and (halted := situation.plan.having(Action.HALTED)):
+            raise _halted(situation, halted[0].migration.name)
         if await self._reopen(situation, options.names):
             situation = await self.situation(options.names, options.tags)
         if not situation.plan.to_do:
             return situation, Report(situation.plan, ())
         stop.begin()
-        settings = replace(self._settings, workers=options.workers)
-        async with self._writing(situation.whereabouts, settings.connections) as database:
+        nice = self._settings.nice if options.nice is None else options.nice
+        settings = replace(self._settings, workers=options.workers, nice=nice)
+        # an operator may ask for more workers on the way; what nobody needs is not opened
+        most = replace(settings, workers=MOST_WORKERS).connections
+        async with self._writing(situation.whereabouts, most) as database:
             run = await self._begin_run(database, options.arguments)
             place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
             scripts = {script.name: script for script in situation.library.scripts}
@@ -175,17 +192,33 @@ class Application:
                 await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
         return bool(stale)
 
-    async def command(self, name: str, cause: Cause, reason: str | None) -> State:
-        """An operator's verb on one migration. Raises LifecycleError, ClaimHeld, UnknownMigration."""
+    async def command(self, name: str, cause: Cause, reason: str | None, force: bool = False) -> State:
+        """An operator's verb on one migration. Whoever works on it may finish the batch where that is to be
+        halted, unless by `force`. Raises LifecycleError, ClaimHeld, UnknownMigration."""
         situation = await self.situation((name,))
         script = situation.script(name)
         async with self._writing(situation.whereabouts) as database:
             await self._ensure_ledger(database)
             async with database.writing() as connection:
-                await self.ledger.refuse_if_held(
-                    connection, name, self._settings.claim_expiry, lambda owner: is_gone(owner, self.owner)
-                )
-                return await self.ledger.command(connection, script.migration, cause, reason)
+                if cause not in _MEANWHILE:
+                    await self.ledger.refuse_if_held(
+                        connection,
+                        name,
+                        self._settings.claim_expiry,
+                        lambda owner: is_gone(owner, self.owner),
+                    )
+                fences = force or cause not in _HALTS
+                return await self.ledger.command(connection, script.migration, cause, reason, fences)
+
+    async def tune(self, name: str, change: Tuning, reason: str | None, clear: bool) -> Tuning:
+        """Set another pace for one migration, also for those who work on it now; the pace that is wanted then.
+        Raises LifecycleError, UnknownMigration."""
+        situation = await self.situation((name,))
+        script = situation.script(name)
+        async with self._writing(situation.whereabouts) as database:
+            await self._ensure_ledger(database)
+            async with database.writing() as connection:
+                return await self.ledger.tune(connection, script.migration, change, reason, clear)
 
     # writing scripts --------------------------------------------------------------------------------
 
@@ -261,6 +294,17 @@ class Application:
             except Exception:
                 # the run's own outcome matters more than the note of it
                 return
+
+
+_HALTS = frozenset({Cause.PAUSE, Cause.CANCEL})
+_MEANWHILE = _HALTS | {Cause.RESUME, Cause.APPROVE}
+"""Verbs that need not wait for the end of a run."""
+
+
+def _halted(situation: Situation, name: str) -> Halted:
+    record = situation.record(name)
+    standing = record.standing if record else Standing(State.HELD)
+    return Halted(f"{name} is {standing}.", f"`{way_on(name, standing.state)}`, then run it again.")
 
 
 def _outcome(report: Report) -> str:

@@ -92,6 +92,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError("a share of time is wanted, from 0 to less than 1")
+    return float(value)
+
+
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("true or false is wanted")
@@ -134,6 +140,8 @@ _KEYS: dict[str, _Set] = {
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),
+    "max_pause": _setting(lambda s, v: replace(s, max_pause=_seconds(v))),
+    "nice": _setting(lambda s, v: replace(s, nice=_share(v))),
     "pause": _setting(lambda s, v: replace(s, pause=_seconds(v))),
     "lock_timeout": _setting(_lock_timeout),
     "statement_timeout": _setting(_statement_timeout),

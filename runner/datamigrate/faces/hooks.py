@@ -102,6 +102,8 @@ def _note_upgrade(connection: Connection, found: Beside, script: ScriptDirectory
 def _note_downgrade(connection: Connection, found: Beside, script: ScriptDirectory, taken: set[str]) -> None:
     requires = {name: r.requires for name, r in read_ledger(connection, found.tables).migrations.items()}
     requires |= {s.name: s.migration.requires for s in found.library.scripts if s.name in requires}
+    if requires:
+        ensure_ledger(connection, found.tables)
     past = f"downgraded past {', '.join(sorted(taken))}"
     for name in (n for n, texts in requires.items() if _touch(script, texts, taken)):
         unsettle(connection, found.tables, this_process(), name, past)

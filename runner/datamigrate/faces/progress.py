@@ -40,6 +40,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: waiting for {holder}, who is running it"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
+        case events.Retuned(migration=name, tuning=tuning):
+            return f"{name}: tuned to {tuning}" if tuning else f"{name}: tuned no more"
         case events.FoundDone(migration=name):
             return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):
@@ -47,8 +49,8 @@ def describe(event: events.Event) -> str | None:
         case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
             return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
-        case events.Stopped(migration=name, rows=rows, reason=reason):
-            return f"{name}: stopped cleanly after {rows:,} rows ({reason}); run again to go on"
+        case events.Stopped(migration=name, rows=rows, reason=reason, then=then):
+            return f"{name}: stopped cleanly after {rows:,} rows ({reason}); {then}"
         case events.SchemaApplied(revisions=revisions):
             return f"schema: applied {', '.join(revisions)}"
         case _:

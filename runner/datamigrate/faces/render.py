@@ -30,6 +30,10 @@ _COLOURS = {
     "stopped": "yellow",
     "pending": "green",
     "failed": "red",
+    "halted": "yellow",
+    "held": "yellow",
+    "paused": "yellow",
+    "cancelled": "dim",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -97,7 +101,8 @@ def journey_facts(journey: Journey) -> dict[str, Any]:
 def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
-    waiting = f"; {blocked} blocked" if blocked else ""
+    halted = len(plan.having(Action.HALTED))
+    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -143,6 +148,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "eta": tempo.eta if state == State.RUNNING else None,
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
+        "tuning": record.tuning.facts() if record else {},
         "reason": _reason(step, record),
     }
 
@@ -179,7 +185,7 @@ def detail_facts(detail: Detail) -> dict[str, Any]:
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) if record else None,
+        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
     }
@@ -234,6 +240,7 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
     if record:
         fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
         fields += [("reason", record.reason)] if record.reason else []
+        fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
     return fields
 
 
@@ -242,10 +249,17 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)
+    if step.action is Action.HALTED:
+        return str(State.HELD)
     return str(Action.BLOCKED) if step.action is Action.BLOCKED else str(State.PENDING)
 
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
+    tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
+    return "; ".join(filter(None, (_why(step, record), tuned)))
+
+
+def _why(step: Step, record: MigrationRecord | None) -> str:
     if record and record.reason and step.action in TO_DO:
         return record.reason.partition("\n")[0]
     if step.action in (Action.DONE, Action.RESUME):

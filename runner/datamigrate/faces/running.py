@@ -38,8 +38,9 @@ async def run_and_report(
         )
     output.complain(situation)
     unusable = output.problems(situation.problems)
-    for step in situation.plan.having(Action.BLOCKED) + situation.plan.having(Action.DRIFTED):
-        output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    for action in (Action.BLOCKED, Action.HALTED, Action.DRIFTED):
+        for step in situation.plan.having(action):
+            output.say(f"{step.migration.name}: {step.action}, {step.reason}")
     for result in report.results:
         if result.error:
             output.tell(result.error)
@@ -142,6 +143,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         keep_going=options.get("keep_going", False),
         wait=not options["no_wait"],
         workers=options.get("workers", 1),
+        nice=options.get("nice"),
         allow_slow=options["allow_slow"],
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )

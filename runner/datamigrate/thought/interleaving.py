@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datamigrate.thought.planner import SETTLED, Plan, Revisions, Step
+from datamigrate.thought.planner import SETTLED, Action, Plan, Revisions, Step
 from datamigrate.words.errors import GraphError
 
 
@@ -124,7 +124,7 @@ class _Travel:
         return _with_dependencies(revision.gates, self.steps)
 
     def _is_free(self, name: str) -> bool:
-        if name in self.done:
+        if name in self.done or self.steps[name].action is Action.HALTED:
             return False
         revisions = self.resolved[name]
         return (
@@ -172,6 +172,11 @@ def _deadlock(
     sentences: list[str] = []
     for revision in (r for r in ahead if set(r.parents) <= applied):
         for name in sorted(_with_dependencies(revision.gates, steps) - done):
+            if steps[name].action is Action.HALTED:
+                return GraphError(
+                    f"Revision {revision.id} waits for the data of {name}, which is halted.",
+                    f"It is {steps[name].reason}, then upgrade again.",
+                )
             sentences += _why_stuck(revision, name, applied, resolved[name])
     return GraphError(
         "Schema and data wait for each other:\n  " + "\n  ".join(dict.fromkeys(sentences)),

@@ -1,5 +1,7 @@
 """The states of a data migration, and what may move it from one to another."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from datamigrate.words.errors import LifecycleError
@@ -13,6 +15,9 @@ class State(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
     DONE = "done"
+    HELD = "held"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
 
 
 class Cause(StrEnum):
@@ -28,6 +33,18 @@ class Cause(StrEnum):
     STAMP = "stamp"
     REOPEN = "reopen"
     DOWNGRADE = "downgrade"
+    APPROVE = "approve"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    TUNE = "tune"
+
+
+HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED})
+"""No run touches it until an operator says the word."""
+
+WAY_ON = {State.HELD: Cause.APPROVE, State.PAUSED: Cause.RESUME, State.CANCELLED: Cause.RETRY}
+"""The word that each of these waits for."""
 
 
 TRANSITIONS: dict[tuple[State, Cause], State] = {
@@ -68,12 +85,85 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.RUNNING, Cause.DOWNGRADE): State.PENDING,
     (State.STOPPED, Cause.DOWNGRADE): State.PENDING,
     (State.FAILED, Cause.DOWNGRADE): State.PENDING,
+    # ... but what an operator has halted stays so
+    (State.HELD, Cause.DOWNGRADE): State.HELD,
+    (State.PAUSED, Cause.DOWNGRADE): State.PAUSED,
+    (State.CANCELLED, Cause.DOWNGRADE): State.CANCELLED,
+    # its script says hold=True, and an operator lets it go
+    (State.HELD, Cause.APPROVE): State.PENDING,
+    # an operator wants it to rest; whoever works on it leaves after the batch
+    (State.PENDING, Cause.PAUSE): State.PAUSED,
+    (State.RUNNING, Cause.PAUSE): State.PAUSED,
+    (State.STOPPED, Cause.PAUSE): State.PAUSED,
+    (State.FAILED, Cause.PAUSE): State.PAUSED,
+    # ... or says so again, for another reason or with --force
+    (State.PAUSED, Cause.PAUSE): State.PAUSED,
+    # ... and lets it go on where it stood
+    (State.PAUSED, Cause.RESUME): State.PENDING,
+    # an operator gives it up; what it has done stays
+    (State.PENDING, Cause.CANCEL): State.CANCELLED,
+    (State.RUNNING, Cause.CANCEL): State.CANCELLED,
+    (State.STOPPED, Cause.CANCEL): State.CANCELLED,
+    (State.FAILED, Cause.CANCEL): State.CANCELLED,
+    (State.HELD, Cause.CANCEL): State.CANCELLED,
+    (State.PAUSED, Cause.CANCEL): State.CANCELLED,
+    (State.CANCELLED, Cause.CANCEL): State.CANCELLED,
+    # ... and thinks better of it, progress kept or forgotten
+    (State.CANCELLED, Cause.RETRY): State.PENDING,
+    (State.CANCELLED, Cause.RESET): State.PENDING,
+    (State.PAUSED, Cause.RESET): State.PENDING,
+    # what is halted may have been done by other means
+    (State.HELD, Cause.STAMP): State.DONE,
+    (State.PAUSED, Cause.STAMP): State.DONE,
+    (State.CANCELLED, Cause.STAMP): State.DONE,
+    # an operator sets another pace, for now or for later
+    (State.PENDING, Cause.TUNE): State.PENDING,
+    (State.RUNNING, Cause.TUNE): State.RUNNING,
+    (State.STOPPED, Cause.TUNE): State.STOPPED,
+    (State.FAILED, Cause.TUNE): State.FAILED,
+    (State.HELD, Cause.TUNE): State.HELD,
+    (State.PAUSED, Cause.TUNE): State.PAUSED,
 }
 
 _INSTEAD = {
     (State.DONE, Cause.RETRY): "It is done. `datamigrate reset {name}` makes it run again.",
     (State.PENDING, Cause.RETRY): "It is pending already: `datamigrate run {name}`.",
+    (State.PAUSED, Cause.RETRY): "`datamigrate resume {name}` lets it go on where it stood.",
+    (State.HELD, Cause.RETRY): "It has never run: `datamigrate approve {name}` lets it.",
+    (State.HELD, Cause.RESET): "It has never run: `datamigrate approve {name}` lets it.",
+    (State.HELD, Cause.PAUSE): "No run begins it before `datamigrate approve {name}`.",
+    (State.HELD, Cause.RESUME): "It waits for `datamigrate approve {name}`.",
+    (State.CANCELLED, Cause.PAUSE): "No run touches it before `datamigrate retry {name}`.",
+    (State.CANCELLED, Cause.RESUME): "`datamigrate retry {name}` puts it back in line, progress kept.",
+    (State.CANCELLED, Cause.TUNE): "`datamigrate retry {name}` puts it back in line first.",
+    (State.DONE, Cause.PAUSE): "Nothing of it is left to do. `datamigrate reset {name}` makes it run again.",
+    (State.DONE, Cause.CANCEL): "Nothing of it is left to do. `datamigrate reset {name}` makes it run again.",
+    (State.DONE, Cause.TUNE): "Nothing of it is left to do. `datamigrate reset {name}` makes it run again.",
+    (State.PENDING, Cause.RESUME): "It is not paused: `datamigrate run {name}`.",
+    (State.STOPPED, Cause.RESUME): "It is not paused: `datamigrate run {name}` goes on where it stopped.",
+    (State.FAILED, Cause.RESUME): "It is not paused: mend what failed, then `datamigrate run {name}`.",
+    (State.RUNNING, Cause.RESUME): "It is not paused; `datamigrate status {name}` shows how far it is.",
 }
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A state, and by whom, when and why the migration was moved there, as far as the ledger knows."""
+
+    state: State
+    by: str | None = None
+    at: datetime | None = None
+    reason: str | None = None
+
+    def __str__(self) -> str:
+        by = f" by {self.by}" if self.by else ""
+        at = f" on {self.at:%Y-%m-%d at %H:%M:%S}Z" if self.at else ""
+        return f"{self.state}{by}{at}" + (f": {self.reason}" if self.reason else "")
+
+
+def way_on(name: str, state: State) -> str:
+    """The command that ends a halt."""
+    return f"datamigrate {WAY_ON[state]} {name}"
 
 
 def advance(name: str, state: State, cause: Cause) -> State:

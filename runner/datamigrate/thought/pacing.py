@@ -55,6 +55,13 @@ def next_pace(pace: Pace, seconds: float, found: int, limits: Limits) -> Pace:
     return Pace(rows, _within(pace.span * wider, rows, max(limits.max_span, rows)))
 
 
+def fitted(pace: Pace, limits: Limits) -> Pace:
+    """The pace within limits that are new."""
+    rows = _within(pace.rows, limits.min_rows, limits.max_rows)
+    dense = pace.span <= pace.rows
+    return Pace(rows, rows if dense else _within(pace.span, rows, max(limits.max_span, rows)))
+
+
 def after_timeout(pace: Pace, limits: Limits) -> Pace:
     """The pace after a batch that the database cut off: half of it, at once."""
     rows = max(1, min(pace.rows // 2, limits.max_rows))

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from datamigrate.thought.graph import in_order
-from datamigrate.thought.lifecycle import State
+from datamigrate.thought.lifecycle import HALTED, Standing, State, way_on
 from datamigrate.words.migration import Migration
 
 
@@ -19,6 +19,7 @@ class Action(StrEnum):
     BLOCKED = "blocked"
     DRIFTED = "drifted"
     OBSOLETE = "obsolete"
+    HALTED = "halted"
 
 
 TO_DO = frozenset({Action.RUN, Action.RESUME})
@@ -48,12 +49,14 @@ class Schema:
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger remembers of a migration; `begun` when a run has ever worked on it."""
+    """What the ledger remembers of a migration; `begun` when a run has ever worked on it, and how it came to
+    its state."""
 
     state: State
     checksum: str
     rows: int = 0
     begun: bool = True
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -131,12 +134,20 @@ def _step(
         return _finished(migration, record)
     if ended := [r for r in revisions.until if r in schema.applied]:
         return Step(migration, Action.OBSOLETE, f"revision {ended[0]} has dropped what it reads")
+    if halt := _halt(migration, record):
+        return Step(migration, Action.HALTED, f"{halt}; `{way_on(migration.name, halt.state)}`")
     if missing := tuple(r for r in revisions.requires if r not in schema.applied):
         reason = f"needs revision {', '.join(missing)}, which is not applied"
         return Step(migration, Action.BLOCKED, reason, waits_for_revisions=missing)
     if unmet := tuple(d for d in migration.depends_on if not _is_settled(d, before, ledger)):
         return _after_others(migration, record, unmet, before)
     return _workable(migration, record)
+
+
+def _halt(migration: Migration, record: Record | None) -> Standing | None:
+    if record is None:
+        return Standing(State.HELD) if migration.options.hold else None
+    return (record.standing or Standing(record.state)) if record.state in HALTED else None
 
 
 def _finished(migration: Migration, record: Record) -> Step:
@@ -154,7 +165,7 @@ def _is_settled(name: str, before: Mapping[str, Step], ledger: Mapping[str, Reco
 def _after_others(
     migration: Migration, record: Record | None, unmet: tuple[str, ...], before: Mapping[str, Step]
 ) -> Step:
-    stuck = tuple(d for d in unmet if d not in before or before[d].action is Action.BLOCKED)
+    stuck = tuple(d for d in unmet if d not in before or before[d].action not in TO_DO)
     if stuck:
         reason = f"depends on {', '.join(stuck)}, which cannot run yet"
         return Step(migration, Action.BLOCKED, reason, waits_for=stuck)

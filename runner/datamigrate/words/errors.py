@@ -17,6 +17,7 @@ DatamigrateError
 ├── LedgerTooNew               a newer datamigrate has been here
 ├── LifecycleError             the verb makes no sense in the migration's state
 ├── ClaimHeld                  somebody else works on it
+├── Halted                     an operator has paused or cancelled it, or not approved it yet
 ├── Fenced                     our claim was taken over while we worked
 ├── Cut                        the end of our range was given to another worker
 ├── BatchFailed                a batch failed for a reason that repeating cannot mend
@@ -138,6 +139,12 @@ class ClaimHeld(DatamigrateError):
     """Wait for the other run, or leave it to it."""
 
     exit = Exit.HELD
+
+
+class Halted(DatamigrateError):
+    """Say the word that it waits for: resume, approve or retry."""
+
+    exit = Exit.BLOCKED
 
 
 class Fenced(DatamigrateError):

@@ -68,6 +68,13 @@ class Alone(Event):
 
 
 @dataclass(frozen=True)
+class Retuned(Event):
+    """An operator has set another pace, or taken it back (an empty one)."""
+
+    tuning: str
+
+
+@dataclass(frozen=True)
 class FoundDone(Event):
     """Another run has done it meanwhile."""
 
@@ -96,10 +103,11 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Stopped(Event):
-    """Stopped cleanly between two batches, and why."""
+    """Stopped cleanly between two batches, why, and what lets it go on."""
 
     rows: int
     reason: str
+    then: str = "run again to go on"
 
 
 @dataclass(frozen=True)

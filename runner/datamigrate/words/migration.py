@@ -26,7 +26,8 @@ class Options:
 
     `batch_size` is in rows; `target_time`, the wanted length of one batch's transaction, and
     `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
-    asynchronous computations at a time; the values of `mask` columns are never shown.
+    asynchronous computations at a time; the values of `mask` columns are never shown; with `hold` no run
+    begins it before an operator approves.
     """
 
     batch_size: int | None = None
@@ -34,6 +35,7 @@ class Options:
     max_pause: float | None = None
     concurrency: int = 10
     mask: frozenset[str] = frozenset()
+    hold: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,25 @@ from datamigrate.database.ledger.records import (
     RunRecord,
     TransitionRecord,
 )
-from datamigrate.database.ledger.tables import Tables
+from datamigrate.database.ledger.tables import Tables, columns_in
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.thought.lifecycle import State
+from datamigrate.thought.tuning import tuning_from
 from datamigrate.words.claim import Tally, person
 
 
 def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     """Everything it knows of migrations; nothing where it does not exist. Raises LedgerTooNew."""
-    if ledger_version(connection, tables) is None:
+    if (version := ledger_version(connection, tables)) is None:
         return LedgerView()
     ranges: dict[str, list[RangeRecord]] = {}
     for row in connection.execute(sa.select(tables.range).order_by(tables.range.c.number)):
         ranges.setdefault(row.migration, []).append(_range_record(row))
     migrations = {
         row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
-        for row in connection.execute(sa.select(tables.migration).order_by(tables.migration.c.name))
+        for row in connection.execute(
+            sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
+        )
     }
     return LedgerView(migrations, exists=True)
 
@@ -78,5 +81,9 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRec
         started_at=row.started_at,
         finished_at=row.finished_at,
         reason=row.reason,
+        # an older ledger, which looking leaves as it is, has no such columns
+        moved_by=row._mapping.get("moved_by"),
+        moved_at=row._mapping.get("moved_at"),
+        tuning=tuning_from(row._mapping.get("tuning")),
         ranges=ranges,
     )

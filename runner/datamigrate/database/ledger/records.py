@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from datamigrate.thought.lifecycle import State
+from datamigrate.thought.lifecycle import Standing, State
 from datamigrate.thought.planner import Record
+from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words.claim import Tally
 
 
@@ -40,7 +41,15 @@ class MigrationRecord:
     started_at: datetime | None
     finished_at: datetime | None
     reason: str | None
+    moved_by: str | None = None
+    moved_at: datetime | None = None
+    tuning: Tuning = UNTUNED
     ranges: tuple[RangeRecord, ...] = ()
+
+    @property
+    def standing(self) -> Standing:
+        """Its state, and how it came there."""
+        return Standing(self.state, self.moved_by, self.moved_at, self.reason)
 
     @property
     def rows(self) -> int:
@@ -68,7 +77,15 @@ class MigrationRecord:
 
     def for_planning(self) -> Record:
         """What the planner needs of it."""
-        return Record(self.state, self.checksum, self.rows, self.started_at is not None)
+        return Record(self.state, self.checksum, self.rows, self.started_at is not None, self.standing)
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker reads after every batch: where the migration stands, and the pace that is wanted."""
+
+    standing: Standing
+    tuning: Tuning = UNTUNED
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from datamigrate.words.migration import Migration
 
 
 def enrol(connection: Connection, tables: Tables, migration: Migration) -> None:
-    """Make the migration known as pending, with one range, unless it is known already."""
+    """Make the migration known as pending, or as held if its script says so, with one range, unless it is
+    known already."""
     known = {
         "name": migration.name,
-        "state": State.PENDING,
+        "state": State.HELD if migration.options.hold else State.PENDING,
         "checksum": migration.checksum,
         "requires": " ".join(migration.requires),
         "file": migration.file.name,
@@ -43,20 +44,40 @@ def move(
     Raises LifecycleError.
     """
     after = advance(name, before, cause)
-    finished = now() if after is State.DONE else None
+    values = {
+        "state": after,
+        "reason": reason,
+        "moved_by": str(owner),
+        "moved_at": now(),
+        "finished_at": None,
+    }
+    if after is State.DONE:
+        values |= {"finished_at": now(), "tuning": None}
     updated = connection.execute(
-        sa.update(tables.migration)
-        .where(tables.migration.c.name == name)
-        .values(state=after, reason=reason, finished_at=finished)
+        sa.update(tables.migration).where(tables.migration.c.name == name).values(values)
     )
     if updated.rowcount != 1:
         raise UnknownMigration(f"The ledger has no migration {name}.")
+    note(connection, tables, owner, name, before, cause, reason)
+    return after
+
+
+def note(
+    connection: Connection,
+    tables: Tables,
+    owner: Owner,
+    name: str,
+    before: State,
+    cause: Cause,
+    reason: str | None,
+) -> None:
+    """Keep in the history what was done to a migration. Raises LifecycleError."""
+    after = advance(name, before, cause)
     connection.execute(
         sa.insert(tables.transition).values(
             migration=name, before=before, after=after, cause=cause, reason=reason, owner=str(owner)
         )
     )
-    return after
 
 
 def begin_again(

@@ -17,10 +17,11 @@ from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
 from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
-from datamigrate.database.ledger.records import LedgerView, RunRecord, TransitionRecord
+from datamigrate.database.ledger.records import LedgerView, Orders, RunRecord, TransitionRecord
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State
+from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
 from datamigrate.words.migration import Key, Migration
@@ -92,11 +93,12 @@ class Ledger:
         expiry: float,
         gone: Collection[str] = (),
         alone: bool = False,
-    ) -> Claim | Held | None:
+    ) -> Claim | Held | Standing | None:
         """Claim a range: nobody has it, its owner was not heard of for `expiry` seconds, or its owner is one
         of those known to be `gone`. An `alone` claim is had only while nobody else is at work.
 
-        Gives the claim, or who holds what there is, or None when the migration is done. When nothing but
+        Gives the claim, or who holds what there is, or the word of the operator who has halted it, or None
+        when the migration is done. When nothing but
         exhausted ranges are left the claim is on one of these, to verify. A script that was edited since
         begins again at the first row: what was done stays done, since it is no longer pending.
         """
@@ -104,6 +106,8 @@ class Ledger:
         record = (await connection.execute(self._locked(name))).one()
         if record.state == State.DONE:
             return None
+        if record.state in HALTED:
+            return (await self.orders(connection, name)).standing
         ranges = await connection.run_sync(read_ranges, self.tables, name, expiry)
         absent = (self.owner.identity, *gone)
         busy = tuple(r for r in ranges if not r.is_free(*absent))
@@ -218,10 +222,12 @@ class Ledger:
             )
         )
 
-    async def state(self, connection: AsyncConnection, name: str) -> State:
-        """Where the migration stands now."""
+    async def orders(self, connection: AsyncConnection, name: str) -> Orders:
+        """Where the migration stands now, who has said so, and the pace that is wanted."""
         t = self.tables.migration
-        return State(await connection.scalar(sa.select(t.c.state).where(t.c.name == name)) or "")
+        columns = (t.c.state, t.c.moved_by, t.c.moved_at, t.c.reason, t.c.tuning)
+        *word, tuning = (await connection.execute(sa.select(*columns).where(t.c.name == name))).one()
+        return Orders(Standing(State(word[0]), *word[1:]), tuning_from(tuning))
 
     async def tally(self, connection: AsyncConnection, name: str) -> Tally:
         """What has been done so far, over all ranges."""
@@ -250,8 +256,8 @@ class Ledger:
 
     async def leave(
         self, connection: AsyncConnection, claim: Claim, cause: Cause, reason: str | None = None
-    ) -> None:
-        """Give the claim back and move the migration to the state that `cause` leads to.
+    ) -> State:
+        """Give the claim back and move the migration to the state that `cause` leads to; its state then.
 
         A stop of one worker moves nothing while others are at work, and nothing moves what somebody has
         moved meanwhile. Raises Fenced.
@@ -262,9 +268,10 @@ class Ledger:
         state = State(record.state if record else "")
         others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
         if cause is Cause.STOP and (await connection.execute(others.limit(1))).first():
-            return
+            return state
         if state is State.RUNNING:
-            await self._move(connection, claim.migration, state, cause, reason)
+            return await self._move(connection, claim.migration, state, cause, reason)
+        return state
 
     async def _release(self, connection: AsyncConnection, claim: Claim) -> None:
         updated = await connection.execute(
@@ -273,22 +280,22 @@ class Ledger:
         _must_be_one(updated.rowcount, claim)
 
     async def command(
-        self, connection: AsyncConnection, migration: Migration, cause: Cause, reason: str | None
+        self,
+        connection: AsyncConnection,
+        migration: Migration,
+        cause: Cause,
+        reason: str | None,
+        fences: bool = True,
     ) -> State:
         """An operator's move, checked against the lifecycle; the state it leads to.
 
-        Raises LifecycleError, and ClaimHeld when a run that has been heard of holds the claim.
+        One that `fences` lets nobody finish the batch under way. Raises LifecycleError.
         """
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
         state = await self._move(connection, migration.name, State(record.state), cause, reason)
-        # whoever held the claim and wakes up again is fenced out
-        t = self.tables.range
-        await connection.execute(
-            sa.update(t)
-            .where(t.c.migration == migration.name)
-            .values(owner=None, heartbeat=None, generation=t.c.generation + 1)
-        )
+        if fences:
+            await self._fence(connection, migration.name)
         if cause is Cause.RESET:
             await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
         if cause is Cause.REOPEN:
@@ -296,6 +303,41 @@ class Ledger:
         if cause is Cause.STAMP:
             await connection.run_sync(steps.adopt, self.tables, migration)
         return state
+
+    async def tune(
+        self,
+        connection: AsyncConnection,
+        migration: Migration,
+        change: Tuning,
+        reason: str | None,
+        clear: bool = False,
+    ) -> Tuning:
+        """Set another pace, or with `clear` this one only; the pace that is wanted then.
+
+        Whoever works on it reads it with the next batch. Raises LifecycleError.
+        """
+        await self.enrol(connection, migration)
+        await connection.execute(self._locked(migration.name))
+        before = await self.orders(connection, migration.name)
+        after = retuned(UNTUNED if clear else before.tuning, change)
+        told = f"{after or 'cleared'}" + (f": {reason}" if reason else "")
+        state = before.standing.state
+        await connection.run_sync(
+            steps.note, self.tables, self.owner, migration.name, state, Cause.TUNE, told
+        )
+        t = self.tables.migration
+        kept = sa.update(t).where(t.c.name == migration.name).values(tuning=tuning_kept(after))
+        await connection.execute(kept)
+        return after
+
+    async def _fence(self, connection: AsyncConnection, name: str) -> None:
+        # whoever holds a claim learns by the next sign of life that it is worth nothing any more
+        t = self.tables.range
+        await connection.execute(
+            sa.update(t)
+            .where(t.c.migration == name)
+            .values(owner=None, heartbeat=None, generation=t.c.generation + 1)
+        )
 
     async def refuse_if_held(
         self, connection: AsyncConnection, name: str, expiry: float, is_gone: Callable[[str], bool]

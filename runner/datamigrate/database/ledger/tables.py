@@ -1,14 +1,16 @@
-"""The ledger's tables, version 1."""
+"""The ledger's tables, version 2; a column that is younger than the first version says since when it is."""
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
 from datamigrate.database.ledger.clock import Instant, now
 
-VERSION = 1
+VERSION = 2
 PREFIX = "datamigrate_"
+SINCE = "since"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,9 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("started_at", Instant),
         sa.Column("finished_at", Instant),
         sa.Column("reason", sa.Text, comment="why it is in its state: the error, the signal, the person"),
+        sa.Column("moved_by", sa.Text, comment="who moved it to its state", info={SINCE: 2}),
+        sa.Column("moved_at", Instant, info={SINCE: 2}),
+        sa.Column("tuning", sa.Text, comment="the pace an operator has set, as JSON", info={SINCE: 2}),
     )
     ranges = sa.Table(
         f"{PREFIX}range",
@@ -97,3 +102,8 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("at", Instant, nullable=False, server_default=now()),
     )
     return Tables(metadata, ledger, migration, ranges, run, transition)
+
+
+def columns_in(table: sa.Table, version: int) -> list[sa.Column[Any]]:
+    """The columns that a table has in a ledger of this version."""
+    return [column for column in table.c if column.info.get(SINCE, 1) <= version]

@@ -1,6 +1,7 @@
 """Creating the ledger, and bringing an older one up to date in place."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -9,12 +10,21 @@ from sqlalchemy.engine import Connection
 
 import datamigrate
 from datamigrate.database.ledger.clock import now
-from datamigrate.database.ledger.tables import VERSION, Tables
+from datamigrate.database.ledger.tables import SINCE, VERSION, Tables
 from datamigrate.words.errors import LedgerTooNew
 
 Upgrade = Callable[[Operations, Tables], None]
 
-UPGRADES: Mapping[int, Upgrade] = {}
+
+def _add_columns(version: int, operations: Operations, tables: Tables) -> None:
+    for table in tables.metadata.sorted_tables:
+        for column in table.c:
+            if column.info.get(SINCE) == version:
+                added = sa.Column(column.name, column.type, comment=column.comment)
+                operations.add_column(table.name, added, schema=table.schema)
+
+
+UPGRADES: Mapping[int, Upgrade] = {2: partial(_add_columns, 2)}
 """The step that leads to each version from the one before; the first is made whole."""
 
 # any number that no other program is likely to use, for a lock that ends with the transaction

@@ -142,6 +142,6 @@ def _plan_journey(output: Output, application: Application, target: str, exit_co
 def _standing(plan: Any) -> Exit:
     from datamigrate.thought.planner import Action
 
-    if plan.to_do or plan.having(Action.DRIFTED):
+    if plan.to_do or plan.having(Action.DRIFTED) or plan.having(Action.HALTED):
         return Exit.PENDING
     return Exit.BLOCKED if plan.having(Action.BLOCKED) else Exit.OK

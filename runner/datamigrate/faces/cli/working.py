@@ -1,4 +1,5 @@
-"""Verbs that do the work, or change its record: run, upgrade, retry, reset, stamp."""
+"""Verbs that do the work, or change its record: run, upgrade, tune, pause, resume, cancel, approve,
+retry, reset, stamp."""
 
 from __future__ import annotations
 
@@ -13,6 +14,8 @@ from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
     from datamigrate.faces.output import Output
+
+NICE = click.FloatRange(0, 1, max_open=True)
 
 
 @cli.command()
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Work on so many ranges at once.",
 )
+@click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @verb
@@ -93,21 +97,70 @@ def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     return anyio.run(upgrade_and_report, output, get(), revision, options)
 
 
-def _operator_verb(name_of_verb: str, help_text: str) -> None:
-    @cli.command(name_of_verb, help=help_text)
-    @click.argument("name")
-    @click.option("--reason", help="Why; kept in the history.")
-    @verb
-    def command(output: Output, get: Get, name: str, reason: str | None) -> None:
+def _operator_verb(name_of_verb: str, help_text: str, then: str = "", halts: bool = False) -> None:
+    def command(output: Output, get: Get, name: str, reason: str | None, force: bool = False) -> None:
         import anyio
 
         from datamigrate.thought.lifecycle import Cause
 
-        state = anyio.run(get().command, name, Cause(name_of_verb), reason)
+        state = anyio.run(get().command, name, Cause(name_of_verb), reason, force)
         output.data({"name": name, "state": str(state)}, None)
-        output.say(f"{name} is {state} now.")
+        output.say(f"{name} is {state} now.{then.format(name=name)}")
+
+    if halts:
+        now = "Roll the batch under way back, within seconds, instead of letting it finish."
+        command = click.option("--force", is_flag=True, help=now)(command)
+    command = click.option("--reason", help="Why; kept in the history.")(verb(command))
+    cli.command(name_of_verb, help=help_text)(click.argument("name")(command))
 
 
+@cli.command()
+@click.argument("name")
+@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@click.option("--target-time", callback=duration, metavar="DURATION", help="Of one batch's transaction.")
+@click.option("--max-pause", callback=duration, metavar="DURATION", help="The longest rest between batches.")
+@click.option("--nice", type=NICE, help="Rest for this share of all time.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Of each run that works on it.")
+@click.option("--clear", is_flag=True, help="First forget what was tuned before.")
+@click.option("--reason", help="Why; kept in the history.")
+@verb
+def tune(output: Output, get: Get, name: str, reason: str | None, clear: bool, **pace: Any) -> None:
+    """Set another pace: a run that goes on, on any host, takes it up with its next batch."""
+    import anyio
+
+    from datamigrate.thought.tuning import Tuning
+
+    change = Tuning(**pace)
+    if not change.facts() and not clear:
+        raise UsageError("There is nothing to tune.", "Add --batch-size, --target-time, ... or --clear.")
+    if change.batch_size and change.target_time is not None:
+        raise UsageError("A batch has either so many rows or so much time.", "Leave one of them out.")
+    if change.target_time == 0:
+        raise UsageError("A batch cannot be done in no time.", "Say for example --target-time 200ms.")
+    tuning = anyio.run(get().tune, name, change, reason, clear)
+    output.data({"name": name, "tuning": tuning.facts()}, None)
+    if tuning.facts():
+        output.say(f"{name} is tuned to {tuning}. Whoever works on it takes that up with the next batch.")
+    else:
+        output.say(f"{name} is tuned no more.")
+
+
+_GO_ON = " `datamigrate run {name}` goes on."
+
+_operator_verb(
+    "pause",
+    "Let it rest: whoever works on it, on any host, leaves after the batch, and no run touches it.",
+    " `datamigrate resume {name}` lets it go on.",
+    halts=True,
+)
+_operator_verb("resume", "Let a paused migration go on where it stood, with the next run.", _GO_ON)
+_operator_verb(
+    "cancel",
+    "Give it up: like pause, but for good. What it has done stays.",
+    " What it has done stays. `datamigrate retry {name}` puts it back in line.",
+    halts=True,
+)
+_operator_verb("approve", "Let a migration with hold=True begin.", " `datamigrate run {name}` begins it.")
 _operator_verb("retry", "Put a failed migration back in line; what it has done is kept.")
 _operator_verb("reset", "Forget its progress: the next run walks it again from the first row.")
 _operator_verb("stamp", "Record it as done without running it, or accept the edited text of a done one.")

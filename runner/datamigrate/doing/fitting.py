@@ -1,0 +1,113 @@
+"""Whether what a compute function returns fits the columns that it writes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from datamigrate.authoring.forms import ComputeRows
+from datamigrate.thought.codec import show_key
+from datamigrate.words.errors import BatchFailed
+from datamigrate.words.migration import Key
+
+# what a column of this Python type takes; JSON, arrays and an author's own types are the driver's to judge
+_ACCEPTED: dict[type, tuple[type, ...]] = {
+    str: (str,),
+    int: (int,),
+    bool: (bool,),
+    float: (float, int, Decimal),
+    Decimal: (Decimal, int, float),
+    bytes: (bytes, bytearray, memoryview),
+    datetime: (datetime,),
+    date: (date,),
+    time: (time,),
+    UUID: (UUID,),
+}
+
+
+KeyOf = Callable[[int], Key]
+"""The key of the row at a place, for an error to name."""
+
+
+def wanted_by(form: ComputeRows) -> dict[str, tuple[type, ...]]:
+    """The names that a result must have, each with the types it may be of (none: the driver judges)."""
+    return {column.name: _accepted(column.type) for column in form.writes}
+
+
+def _accepted(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
+    if isinstance(kind, sa.types.TypeDecorator | sa.types.NullType | sa.Enum):
+        return ()
+    try:
+        return _ACCEPTED.get(kind.python_type, ())
+    except NotImplementedError:
+        return ()
+
+
+def values_of(
+    wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf
+) -> list[list[Any]]:
+    """The results column by column. Raises BatchFailed for one that does not fit."""
+    for i, result in enumerate(results):
+        if type(result) is not dict and not isinstance(result, Mapping):
+            raise BatchFailed(
+                f"Row {show_key(key_of(i))}: migrate() returned {type(result).__name__}, not a mapping.",
+                f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
+                key_of(i),
+            )
+        if result.keys() != wanted.keys():
+            raise _wrong_columns(wanted, key_of(i), set(map(str, result)))
+    columns = []
+    for name, accepted in wanted.items():
+        column = [result[name] for result in results]
+        # the kinds that there are, at the speed of C; a look at each row only when one of them is wrong
+        if accepted and not all(_fits(kind, accepted) for kind in set(map(type, column))):
+            i, kind = next((i, type(v)) for i, v in enumerate(column) if not _fits(type(v), accepted))
+            raise BatchFailed(
+                f"Row {show_key(key_of(i))}: migrate() returned {kind.__name__} for {name}, "
+                f"which takes {accepted[0].__name__}.",
+                "Convert it in the script.",
+                key_of(i),
+            )
+        columns.append(column)
+    return columns
+
+
+def _fits(kind: type, accepted: tuple[type, ...]) -> bool:
+    return kind is type(None) or issubclass(kind, accepted)
+
+
+def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: set[str]) -> BatchFailed:
+    if unknown := sorted(returned - wanted.keys()):
+        said = f"returned {', '.join(unknown)}, which `writes` does not name"
+    else:
+        said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
+    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
+
+
+@dataclass(eq=False)
+class Checked:
+    """What results have been like so far: one like these need not be looked at closely."""
+
+    wanted: Mapping[str, tuple[type, ...]]
+
+    def __post_init__(self) -> None:
+        self._kinds: dict[str, set[type]] = {name: set() for name in self.wanted}
+
+    def fits(self, result: Any) -> bool:
+        """Whether it has the names and kinds that were found right before."""
+        if type(result) is not dict or len(result) != len(self._kinds):
+            return False
+        try:
+            return all(type(result[name]) in kinds for name, kinds in self._kinds.items())
+        except KeyError:
+            return False
+
+    def check(self, result: Any, key: Key) -> None:
+        """Look closely. Raises BatchFailed for a result that does not fit."""
+        values_of(self.wanted, (result,), lambda _: key)
+        for name, kinds in self._kinds.items():
+            kinds.add(type(result[name]))
