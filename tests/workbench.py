@@ -20,7 +20,7 @@ from datamigrate.authoring.script import Script
 from datamigrate.database.address import address
 from datamigrate.database.database import Database, open_database
 from datamigrate.database.ledger.store import Ledger
-from datamigrate.doing.executor import Workplace
+from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import this_process
 from datamigrate.doing.result import Result
 from datamigrate.doing.runner import run_plan

@@ -45,7 +45,7 @@ def bench_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""
-    monkeypatch.setattr("datamigrate.doing.executor.WAIT_STEP", 0.02)
+    monkeypatch.setattr("datamigrate.doing.claiming.WAIT_STEP", 0.02)
     stamina.set_testing(True, attempts=1000, cap=True)
     yield
     stamina.set_testing(False)

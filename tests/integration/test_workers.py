@@ -17,7 +17,7 @@ from datamigrate.authoring.batch import Batch
 from datamigrate.authoring.forms import EachBatch, Form
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
-from datamigrate.doing.executor import Workplace
+from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import is_gone, is_same_process, this_process, worker_of
 from datamigrate.doing.runner import Report, run_plan
 from datamigrate.doing.settings import Budget

@@ -9,7 +9,8 @@ import anyio
 from anyio.abc import TaskGroup
 
 from datamigrate.authoring.script import Script
-from datamigrate.doing.executor import Effort, Executor, Outcome, Workplace
+from datamigrate.doing.effort import Effort, Outcome, Workplace
+from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.owner import worker_of

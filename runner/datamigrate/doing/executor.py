@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from functools import partial
 from typing import TypeVar
 
@@ -12,28 +11,24 @@ import anyio
 import stamina
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.database import Database, fault_of
+from datamigrate.database.database import fault_of
 from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
-from datamigrate.database.ledger.store import Held, Ledger
+from datamigrate.doing.claiming import Claimant
+from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
-from datamigrate.doing.owner import is_gone, is_same_process
 from datamigrate.doing.settings import Settings
-from datamigrate.doing.stopping import Stop
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
-from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, way_on
+from datamigrate.thought.lifecycle import HALTED, Cause, State
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, fitted, is_smallest, next_pace
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
-from datamigrate.words.claim import Claim, Tally, person
-from datamigrate.words.errors import BatchFailed, ClaimHeld, Cut, Fenced, KeepsComing
+from datamigrate.words.claim import Claim, Tally
+from datamigrate.words.errors import BatchFailed, Cut, Fenced, KeepsComing
 from datamigrate.words.migration import Bounds, Key
-
-WAIT_STEP = 0.5
-WAIT_STEP_AMONG_US = 0.05
 
 SIGN_OF_LIFE = 3.0
 """Seconds between two signs of life, by which a worker also learns that it has been fenced out."""
@@ -48,44 +43,6 @@ LET_IN_SHARE = 0.02
 SURPLUS = "fewer workers are wanted"
 
 T = TypeVar("T")
-
-
-class Outcome(Enum):
-    """How a worker ended, when nothing failed."""
-
-    DONE = "done"
-    STOPPED = "stopped"
-    NOTHING_FREE = "nothing free"
-
-
-@dataclass(frozen=True, eq=False)
-class Workplace:
-    """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
-    `allow_slow`, so is work whose every batch would read or sort a large table."""
-
-    database: Database
-    ledger: Ledger
-    stop: Stop
-    publish: events.Publish
-    wait: bool = True
-    allow_slow: bool = False
-
-
-@dataclass(eq=False)
-class Effort:
-    """What the workers of this process have in common on one migration: what has been done so far, when
-    they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
-    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
-    has been `told`."""
-
-    done: Tally = field(default_factory=Tally)
-    began: float | None = None
-    sweeps: int = 0
-    failed: bool = False
-    halted: Standing | None = None
-    tuning: Tuning = UNTUNED
-    at_work: int = 0
-    told: bool = False
 
 
 @dataclass(eq=False)
@@ -117,12 +74,16 @@ class Executor:
         """What holds now."""
         return self.tuned(self.effort.tuning)
 
+    @property
+    def _claimant(self) -> Claimant:
+        return Claimant(self.place, self.script, self.work, lambda: self.settings, self.effort, self.leads)
+
     async def run(self) -> Outcome:
         """Claim range after range, work, verify when it was the last. Raises what stopped it, after the
         ledger knows."""
         while True:
             self.claim = None
-            got = await self._retried(self._claimed)
+            got = await self._retried(self._claimant.claim)
             if not isinstance(got, Claim):
                 return got
             self.claim, self.in_doubt = got, False
@@ -140,82 +101,8 @@ class Executor:
             if outcome:
                 return outcome
 
-    # claiming ---------------------------------------------------------------------------------------
-
-    async def _claimed(self) -> Claim | Outcome:
-        ledger, gone, told = self.place.ledger, frozenset[str](), None
-        while True:
-            if self.effort.began is not None and (why := self._why_stop()):
-                return self._stopped(why)
-            alone = not self.place.wait and self.effort.began is None
-            async with self.place.database.writing() as connection:
-                await ledger.enrol(connection, self.script.migration)
-                got = await ledger.claim(
-                    connection, self.script.migration, self.settings.claim_expiry, gone, alone
-                )
-            if isinstance(got, Claim):
-                return got
-            if isinstance(got, Standing):
-                self.effort.halted = got
-                return self._stopped(str(got))
-            if got is None:
-                self._tell_end(events.FoundDone(self.script.name))
-                return Outcome.DONE
-            if newly := {owner for owner in got.owners if is_gone(owner, ledger.owner)} - gone:
-                gone |= newly
-                continue
-            others = tuple(owner for owner in got.owners if not is_same_process(owner, ledger.owner))
-            if others and not self.place.wait:
-                raise ClaimHeld(
-                    f"{self.script.name} is being run by {person(others[0])}.",
-                    "Leave it to that run, or run without --no-wait to wait for it.",
-                )
-            if self.place.wait and await self._shared(got):
-                continue
-            if not self.leads:
-                return Outcome.NOTHING_FREE
-            if others and others != told:
-                self.place.publish(events.Waiting(self.script.name, person(others[0])))
-                told = others
-            await anyio.sleep(WAIT_STEP if others else WAIT_STEP_AMONG_US)
-            if why := self._why_stop():
-                return self._stopped(why)
-
-    async def _shared(self, held: Held) -> bool:
-        """Cut the largest range that somebody else is working on; whether there is something free now."""
-        database, options = self.place.database, []
-        async with database.looking() as connection:
-            for it in held.ranges:
-                if it.bounds is not None:
-                    least = 2 * max(it.size, it.span, self.settings.first_rows)
-                    division = await self.work.divide(connection, it.bounds, 2, least)
-                    options.append((division.rows, it, division.points))
-        if not options:
-            return False
-        _, largest, points = max(options, key=lambda option: option[0])
-        if not points:
-            return False
-        async with database.writing() as connection:
-            await self.place.ledger.cut(connection, self.script.name, largest, points)
-        # when its owner has got on meanwhile, the next look tells how far
-        return True
-
     def _stopped(self, why: str) -> Outcome:
-        name, halted = self.script.name, self.effort.halted
-        then = f"`{way_on(name, halted.state)}` lets it go on" if halted else "run again to go on"
-        if not self.effort.failed:
-            self._tell_end(events.Stopped(name, self.effort.done.rows, why, then))
-        return Outcome.STOPPED
-
-    def _tell_end(self, event: events.Event) -> None:
-        if not self.effort.told:
-            self.effort.told = True
-            self.place.publish(event)
-
-    def _why_stop(self) -> str | None:
-        if self.effort.failed:
-            return "another worker has failed"
-        return str(self.effort.halted) if self.effort.halted else self.place.stop.why()
+        return self.effort.stopped(self.script.name, self.place.publish, why)
 
     def _why_too_many(self) -> str | None:
         if self.leads or self.effort.at_work <= self.settings.workers:
@@ -251,7 +138,8 @@ class Executor:
                 return self._stopped(str(self.effort.halted))
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
-                self._tell_end(events.Finished(self.script.name, tally.rows, tally.left_alone, seconds))
+                finished = events.Finished(self.script.name, tally.rows, tally.left_alone, seconds)
+                self.effort.tell_end(self.place.publish, finished)
                 return Outcome.DONE
             self.effort.sweeps += 1
             await self._begin_sweep(self.effort.sweeps, leftover)
@@ -261,7 +149,7 @@ class Executor:
         self.pace, self.tuning, self.ahead = self._first_pace(), self.effort.tuning, None
         await self._retried(self._begin_walk)
         while not self._mine.exhausted:
-            if why := self._why_stop() or self._why_too_many():
+            if why := self.effort.why_stop(self.place.stop) or self._why_too_many():
                 return why
             began = time.monotonic()
             try:
@@ -284,7 +172,7 @@ class Executor:
     async def _rest(self, seconds: float) -> None:
         """Sleep until it is time for the next batch; a stop or an operator's word ends it."""
         waking = time.monotonic() + seconds
-        while (left := waking - time.monotonic()) > 0 and not self._why_stop():
+        while (left := waking - time.monotonic()) > 0 and not self.effort.why_stop(self.place.stop):
             await anyio.sleep(min(left, LOOK_UP))
             if left > LOOK_UP:
                 self._heed(await self._retried(self._orders))

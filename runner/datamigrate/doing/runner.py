@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from datamigrate.authoring.script import Script
 from datamigrate.doing.crew import Crew
-from datamigrate.doing.executor import Workplace
+from datamigrate.doing.effort import Workplace
 from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import Settings

@@ -15,7 +15,7 @@ from datamigrate.database.database import Database, open_database
 from datamigrate.database.ledger.records import MigrationRecord, RunRecord, TransitionRecord
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
-from datamigrate.doing.executor import Workplace
+from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan

@@ -1,0 +1,69 @@
+"""What the workers of one process have in common: the place they work at, and their effort on one migration."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from datamigrate.database.database import Database
+from datamigrate.database.ledger.store import Ledger
+from datamigrate.doing.stopping import Stop
+from datamigrate.thought.lifecycle import Standing, way_on
+from datamigrate.thought.tuning import UNTUNED, Tuning
+from datamigrate.words import events
+from datamigrate.words.claim import Tally
+
+
+class Outcome(Enum):
+    """How a worker ended, when nothing failed."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    NOTHING_FREE = "nothing free"
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
+    `allow_slow`, so is work whose every batch would read or sort a large table."""
+
+    database: Database
+    ledger: Ledger
+    stop: Stop
+    publish: events.Publish
+    wait: bool = True
+    allow_slow: bool = False
+
+
+@dataclass(eq=False)
+class Effort:
+    """What the workers of this process have in common on one migration: what has been done so far, when
+    they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
+    has been `told`."""
+
+    done: Tally = field(default_factory=Tally)
+    began: float | None = None
+    sweeps: int = 0
+    failed: bool = False
+    halted: Standing | None = None
+    tuning: Tuning = UNTUNED
+    at_work: int = 0
+    told: bool = False
+
+    def why_stop(self, stop: Stop) -> str | None:
+        """Why the workers should leave now, or None to go on."""
+        if self.failed:
+            return "another worker has failed"
+        return str(self.halted) if self.halted else stop.why()
+
+    def stopped(self, name: str, publish: events.Publish, why: str) -> Outcome:
+        """Tell that the work on this migration has stopped before its end, and how it goes on."""
+        then = f"`{way_on(name, self.halted.state)}` lets it go on" if self.halted else "run again to go on"
+        if not self.failed:
+            self.tell_end(publish, events.Stopped(name, self.done.rows, why, then))
+        return Outcome.STOPPED
+
+    def tell_end(self, publish: events.Publish, event: events.Event) -> None:
+        """Publish how it ended, once for all workers."""
+        if not self.told:
+            self.told = True
+            publish(event)
