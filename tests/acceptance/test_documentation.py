@@ -77,6 +77,13 @@ def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, datab
     assert (tmp_path / "dry-run.html").exists()
 
 
+def test_following_operating_pauses_tunes_and_resumes(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
+    assert database.scalar("SELECT state FROM datamigrate_migration") == "pending"
+
+
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])

@@ -318,11 +318,74 @@ async def test_a_single_row_that_times_out_ends_the_run_and_does_not_loop(postgr
     settings = with_settings(timeouts=Timeouts(lock=5.0, statement=0.05))
     ran = await bench.run(bench.form(each_batch(always_slow)), settings=settings)
     assert ran.outcome == "failed"
-    assert sizes[:3] == [4, 2, 1]
-    assert sizes[-1] == 1
-    assert len(sizes) <= settings.max_attempts
+    assert sizes == [4, 2, 1]
+    error = ran.result.error
+    assert isinstance(error, BatchFailed)
+    assert "Even a batch of one row takes longer than statement_timeout (0.05s)" in error.message
+    assert "canceling statement due to statement timeout (key <= 1)" in error.message
+    assert "statement_timeout in [tool.datamigrate]" in error.hint
     assert bench.written() == []
     assert bench.standing().state == "failed"
+    assert bench.database.rows("SELECT size, span FROM datamigrate_range") == [(1, 1)]
+
+
+async def test_a_batch_is_halved_as_often_as_it_takes_and_the_next_run_begins_with_what_fitted(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    fill(bench)
+    sizes: list[int] = []
+
+    async def slow_for_many(batch: Batch) -> None:
+        done = await batch.execute(DOUBLED.where(batch.rows))
+        sizes.append(done.rowcount)
+        if batch.number == 1:
+            await batch.execute(sa.select(sa.func.pg_sleep(30)))
+
+    settings = with_settings(
+        first_rows=4096,
+        limits=Limits(600, 1, 4096),
+        max_attempts=3,
+        timeouts=Timeouts(lock=5.0, statement=0.1),
+    )
+    ran = await bench.run(bench.form(each_batch(slow_for_many)), settings=settings)
+    assert ran.outcome == "failed"
+    assert sizes == [12] * 9 + [8, 4, 2, 1]  # 4096 down to 16 are all there are
+    assert bench.database.rows("SELECT size FROM datamigrate_range") == [(1,)]
+
+    async def quick(batch: Batch) -> None:
+        sizes.append((await batch.execute(DOUBLED.where(batch.rows))).rowcount)
+
+    sizes.clear()
+    again = await bench.run(bench.form(each_batch(quick)), settings=settings)
+    assert again.outcome == "done", again.result
+    assert sizes[0] == 1
+    bench.assert_done(ROWS)
+
+
+@pytest.mark.parametrize("form", ["update", "compute"])
+async def test_a_query_for_the_batchs_end_that_takes_too_long_looks_at_fewer_keys(
+    postgres_bench: Bench, form: str
+) -> None:
+    bench = postgres_bench
+    fill(bench, 64)
+    # each key that is looked at costs 20 ms
+    bench.database.script(
+        "CREATE FUNCTION slowly(n integer) RETURNS integer LANGUAGE plpgsql VOLATILE COST 1 AS "
+        "$$ BEGIN PERFORM pg_sleep(0.02); RETURN n; END $$;"
+    )
+    pending = "pending = item.c.new.is_(None)"
+    assert pending in FORMS[form]
+    script = bench.script(FORMS[form].replace(pending, f"{pending} & (sa.func.slowly(item.c.id) > 0)"))
+    settings = with_settings(
+        first_rows=64, limits=Limits(600, 1, 64), timeouts=Timeouts(lock=5.0, statement=0.5)
+    )
+    ran = await bench.run(script, settings=settings)
+    assert ran.outcome == "done", ran.result
+    retried = [event.reason for event in ran.of(Retrying)]
+    assert retried
+    assert all("statement timeout (try again with less)" in reason for reason in retried)
+    bench.assert_done(64)
 
 
 async def test_a_lock_held_by_somebody_else_is_waited_for(

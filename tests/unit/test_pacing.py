@@ -243,9 +243,16 @@ def test_a_fixed_batch_size_is_found_in_full_however_sparse_its_rows_are() -> No
     assert max(rows for rows, _ in simulation.batches(15)) == 100
 
 
-def test_a_fixed_batch_size_comes_back_after_a_timeout() -> None:
+def test_a_fixed_batch_size_comes_back_after_a_timeout_if_the_clock_allows() -> None:
     limits = fixed(LIMITS, 1000)
-    assert next_pace(after_timeout(Pace(1000, 4000), limits), TARGET, 500, limits).rows == 1000
+    cut_off = after_timeout(after_timeout(Pace(1000, 1000), limits), limits)
+    assert cut_off.rows == 250
+    assert next_pace(cut_off, 100 * TARGET, 250, limits).rows == 250
+    quick = next_pace(cut_off, TARGET / 100, 250, limits)
+    assert 250 < quick.rows < 1000
+    for _ in range(5):
+        quick = next_pace(quick, TARGET / 100, quick.rows, limits)
+    assert quick.rows == 1000
 
 
 paces = st.builds(Pace, st.integers(1, 200_000), st.integers(1, 5_000_000))

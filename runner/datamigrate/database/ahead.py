@@ -120,8 +120,10 @@ class _OneTransaction(Database):
     connection: AsyncConnection
 
     @asynccontextmanager
-    async def looking(self) -> AsyncIterator[AsyncConnection]:
+    async def looking(self, timeouts: Timeouts | None = None) -> AsyncIterator[AsyncConnection]:
         async with self._savepoint(keep=False):
+            if timeouts:
+                await self.dialect.begin_batch(self.connection, timeouts, durable=True)
             yield self.connection
 
     @asynccontextmanager

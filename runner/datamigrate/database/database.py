@@ -33,11 +33,13 @@ class Database:
     engine: AsyncEngine
 
     @asynccontextmanager
-    async def looking(self) -> AsyncIterator[AsyncConnection]:
+    async def looking(self, timeouts: Timeouts | None = None) -> AsyncIterator[AsyncConnection]:
         """A transaction that is rolled back at its end. Raises DatabaseUnavailable."""
         async with self._connected() as connection:
             try:
                 await connection.begin()
+                if timeouts:
+                    await self.dialect.begin_batch(connection, timeouts, durable=True)
                 yield connection
             finally:
                 with anyio.CancelScope(shield=True):

@@ -16,7 +16,7 @@ from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
 from datamigrate.doing.effort import Effort, Outcome, Workplace
-from datamigrate.doing.failing import cause_of, failed_batch, show_keys
+from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slow
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.settings import Settings
@@ -153,7 +153,7 @@ class Executor:
                 return why
             began = time.monotonic()
             try:
-                change = await self._retried(self._batch)
+                change = await self._batch_that_fits()
             except Cut:
                 self.claim, self.ahead = await self._retried(self._reread), None
                 continue
@@ -204,6 +204,27 @@ class Executor:
         async with self.place.database.looking() as connection:
             return await self.place.ledger.reread(connection, self._mine)
 
+    async def _batch_that_fits(self) -> Change:
+        """A batch, halved until the database lets it finish; the ledger keeps the smaller size at once."""
+        while True:
+            try:
+                return await self._retried(self._batch)
+            except Exception as error:
+                if not self.work.has_slices or self._fault_of(error) is not Fault.TIMEOUT:
+                    raise
+                if is_smallest(self.pace):
+                    claim, timeouts = self._mine, self.settings.timeouts
+                    raise too_slow(self.script.migration, error, claim, timeouts) from error
+                self._tell_retry(error, Fault.TIMEOUT)
+            await self._retried(self._halve)
+
+    async def _halve(self) -> None:
+        pace = after_timeout(self.pace, self.settings.limits)
+        claim = replace(self._mine, size=pace.rows, span=pace.span)
+        async with self.place.database.writing() as connection:
+            await self.place.ledger.resize(connection, claim)
+        self.claim, self.pace, self.ahead = claim, pace, None
+
     async def _batch(self) -> Change:
         claim = self._mine
         if claim.exhausted:
@@ -220,7 +241,8 @@ class Executor:
 
     async def _prepared(self, claim: Claim) -> Portion:
         began = time.monotonic()
-        portion = await self.work.prepare(self.place.database.looking, claim, self.pace)
+        look = partial(self.place.database.looking, self.settings.timeouts)
+        portion = await self.work.prepare(look, claim, self.pace)
         return replace(portion, seconds=time.monotonic() - began)
 
     def _read_already(self, claim: Claim) -> Portion | None:
@@ -320,18 +342,20 @@ class Executor:
         raise AssertionError("a retried step ends with a result or an error")
 
     def _is_worth_another_try(self, raised: Exception) -> bool:
-        error = cause_of(raised)
-        fault = fault_of(self.place.database, error)
-        if fault is Fault.LASTING:
+        fault = self._fault_of(raised)
+        if fault in (Fault.LASTING, Fault.TIMEOUT):
             return False
-        if fault is Fault.TIMEOUT and (not self.work.has_slices or is_smallest(self.pace)):
-            return False
-        if fault is Fault.TIMEOUT:
-            self.pace = after_timeout(self.pace, self.settings.limits)
         self.in_doubt = self.in_doubt or fault is Fault.LOST
+        self._tell_retry(raised, fault)
+        return True
+
+    def _fault_of(self, raised: Exception) -> Fault:
+        return fault_of(self.place.database, cause_of(raised))
+
+    def _tell_retry(self, raised: Exception, fault: Fault) -> None:
+        error = cause_of(raised)
         said = str(getattr(error, "orig", None) or error).partition("\n")[0].rpartition(">: ")[2]
         self.place.publish(events.Retrying(self.script.name, f"{said} ({fault.value})"))
-        return True
 
     async def _look_where_we_are(self, claim: Claim) -> None:
         """Was the commit kept that was under way when the connection broke? The ledger's cursor tells."""

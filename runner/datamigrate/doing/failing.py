@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database.dialects.base import Timeouts
 from datamigrate.thought.codec import show_key
+from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, DatamigrateError
 from datamigrate.words.migration import Bounds, Key, Migration
 
@@ -55,6 +57,19 @@ def failed_batch(migration: Migration, raised: Exception, kept: int) -> Datamigr
         f"{name}: {_told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
         f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
+    )
+
+
+def too_slow(migration: Migration, raised: Exception, claim: Claim, timeouts: Timeouts) -> BatchFailed:
+    """What to stop with when a batch of a single row is cut off."""
+    upper = claim.upper or ()
+    bounds = raised.bounds if isinstance(raised, InSlice) else Bounds(claim.cursor, upper)
+    limit = f"statement_timeout ({timeouts.statement:g}s)" if timeouts.statement else "the server allows"
+    return BatchFailed(
+        f"Even a batch of one row takes longer than {limit}; "
+        f"{_told(cause_of(raised), bool(migration.options.mask))} ({show_bounds(bounds)})",
+        "Look at that row's triggers, at who holds it locked, and at the indexes that the script needs; or raise "
+        "statement_timeout in [tool.datamigrate].",
     )
 
 

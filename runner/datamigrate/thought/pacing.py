@@ -46,6 +46,8 @@ def first_pace(rows: int) -> Pace:
 def next_pace(pace: Pace, seconds: float, found: int, limits: Limits) -> Pace:
     """The pace after a batch that took `seconds` and found so many pending rows."""
     factor = _factor(seconds, limits.target_time)
+    # a fixed size that the database has cut off before is found again as quickly as the clock allows
+    limits = replace(limits, min_rows=min(limits.min_rows, pace.rows))
     is_full = found >= (pace.rows * DENSE if pace.span <= pace.rows else pace.rows)
     if is_full:
         rows = _within(pace.rows * factor, limits.min_rows, limits.max_rows)

@@ -222,6 +222,15 @@ class Ledger:
             )
         )
 
+    async def resize(self, connection: AsyncConnection, claim: Claim) -> None:
+        """Keep the claim's size and span, whoever goes on with its range. Raises Fenced."""
+        updated = await connection.execute(
+            sa.update(self.tables.range)
+            .where(*self._ours(claim))
+            .values(size=claim.size, span=claim.span, heartbeat=now())
+        )
+        _must_be_one(updated.rowcount, claim)
+
     async def orders(self, connection: AsyncConnection, name: str) -> Orders:
         """Where the migration stands now, who has said so, and the pace that is wanted."""
         t = self.tables.migration

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXIT_CODES = """\b
 Exit codes:
   0 fine, or nothing to do      1 failed                2 usage
-  3 pending or drift            4 blocked by a schema revision
+  3 pending, drift or halted    4 blocked by a schema revision, or halted by an operator
   5 somebody else runs it       6 done, with quarantined rows
   75 stopped cleanly: run again to go on                130 Ctrl-C twice
 """
