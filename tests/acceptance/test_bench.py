@@ -87,7 +87,7 @@ def test_the_foreground_is_felt_alone_and_beside_a_contender(
 def test_positions_start_up_and_memory_are_written_down(
     tmp_path: Path, postgres_server: PostgresServer
 ) -> None:
-    to = ("--rows", "30000", "--to", str(tmp_path))
+    to = ("--rows", "8000", "--to", str(tmp_path))
     bench("positions", *to, DATAMIGRATE_BENCH_PG=postgres_server.url)
     bench("start", *to, "--rounds", "1", "--scripts", "20", DATAMIGRATE_BENCH_PG=postgres_server.url)
     bench("memory", *to, "--dialect", "sqlite", "--job", "compute")
