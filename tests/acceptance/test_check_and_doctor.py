@@ -199,7 +199,7 @@ def test_the_doctor_finds_a_project_that_is_well_well(project: Project, database
     )
     assert "(from DATABASE_URL)" in found["database"]["said"]
     assert found["schema"]["said"] == f"at {NICKNAMES}"
-    assert found["ledger"]["said"].startswith("version 1")
+    assert found["ledger"]["said"].startswith("version 2")
     for about in found:
         assert about in shown
     assert database.dump() == before

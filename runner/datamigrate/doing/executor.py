@@ -259,6 +259,9 @@ class Executor:
             change = await self.work.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
             pace = next_pace(portion.pace, max(seconds, portion.seconds), change.found, settings.limits)
+            if self.pace.rows >= settings.limits.min_rows:
+                # what was read ahead may be of a size that was wanted before
+                pace = fitted(pace, settings.limits)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
             await ledger.checkpoint(connection, claim, seconds)
