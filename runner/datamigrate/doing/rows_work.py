@@ -164,6 +164,10 @@ class ComputeWork(RowsWork):
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Read the slice's pending rows and compute what to write."""
+        return await self.computed(look, claim, pace)
+
+    async def computed(self, look: Look, claim: Claim, pace: Pace) -> Portion:
+        """A slice's pending rows and what is to be written to them."""
         version = self.dialect.version_of_row(self.form.table, self.form.reads)
         async with look() as connection:
             chosen = await choose(connection, self.keyset, self.form.pending, reach_of(claim), pace)
@@ -202,7 +206,7 @@ class ComputeWork(RowsWork):
             upper = await self.find_upper(connection)
         claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), 0
         while not claim.exhausted:
-            portion = await self.prepare(look, claim, PAGE)
+            portion = await self.computed(look, claim, PAGE)
             assert portion.slice is not None
             assert portion.computed is not None
             if len(portion.computed):
@@ -215,7 +219,7 @@ class ComputeWork(RowsWork):
         self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
     ) -> dict[Key, dict[str, Any]]:
         """The values that the function computes."""
-        portion = await self.prepare(look, claim, pace)
+        portion = await self.computed(look, claim, pace)
         assert portion.computed is not None
         width, count = len(self.keyset.names), len(self.form.written)
         computed = {row[:width]: row[-count:] for row in zip(*portion.computed.columns, strict=True)}
