@@ -141,6 +141,16 @@ def test_what_cannot_be_known_is_said_and_a_batch_that_lacks_it_is_rolled_back(c
     assert clerk.database.scalar("SELECT count(*) FROM people WHERE last = upper(last)") == 7
 
 
+def test_policies_that_may_hide_rows_from_the_role_are_pointed_out(clerk: Clerk) -> None:
+    clerk.grants()
+    clerk.database.script("ALTER TABLE people ENABLE ROW LEVEL SECURITY")
+    told = clerk.project.quick("doctor").out
+    assert "policies decide which rows of public.people it sees, and hidden ones count as done" in told
+    assert f"ALTER ROLE {clerk.role} BYPASSRLS;" in clerk.owner.quick("doctor", "--grants", clerk.role).out
+    clerk.database.script(f"ALTER ROLE {clerk.role} BYPASSRLS")
+    assert "policies decide" not in clerk.project.quick("doctor").out
+
+
 def test_a_role_whose_name_must_be_quoted_can_be_granted_to(clerk: Clerk) -> None:
     facts = clerk.owner.json("doctor", "--grants", 'the "clerk"')
     assert facts["statements"][0] == 'CREATE ROLE "the ""clerk""" LOGIN;'

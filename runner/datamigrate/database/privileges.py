@@ -59,6 +59,15 @@ WITH relation AS (
 SELECT verb, thing, part FROM right_to WHERE held
 """
 
+_FILTERED = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.rolname = :role
+WHERE c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+AND 'TABLE ' || quote_ident(n.nspname) || '.' || quote_ident(c.relname) = ANY (CAST(:things AS text[]))
+ORDER BY 1
+"""
+
 
 @dataclass(frozen=True)
 class Named:
@@ -119,6 +128,12 @@ def held_by(connection: Connection, role: str, things: Collection[str]) -> froze
     """What the role may do with these things, by whatever way it has come to that."""
     asked = {"role": role, "things": sorted(things)}
     return frozenset(Right(*row) for row in connection.execute(sa.text(_HELD), asked))
+
+
+def filtered_for(connection: Connection, role: str, things: Collection[str]) -> tuple[str, ...]:
+    """Those of these tables of which policies decide which rows the role sees."""
+    asked = {"role": role, "things": sorted(things)}
+    return tuple(connection.scalars(sa.text(_FILTERED), asked))
 
 
 def sees_statistics(connection: Connection, role: str) -> bool:

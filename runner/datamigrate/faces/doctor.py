@@ -133,6 +133,8 @@ def _privileges(rights: Rights) -> Iterator[Diagnosis]:
         yield Diagnosis("privileges", "ok", f"{rights.role} has the {len(rights.needed)} that are needed")
     for sentence in rights.unknown:
         yield Diagnosis("not known", "note", f"which privileges are needed by {sentence}")
+    for sentence in rights.policies:
+        yield Diagnosis("row-level security", "note", sentence)
     if not rights.sees_statistics:
         said = f"other sessions and replicas are not seen in full; as a superuser: {rights.for_throttles}"
         yield Diagnosis("throttles", "note", said)

@@ -15,6 +15,7 @@ from datamigrate.database.privileges import (
     Named,
     default_schema,
     doings_of,
+    filtered_for,
     find_relations,
     held_by,
     quoted,
@@ -42,6 +43,7 @@ class Rights:
     needed: tuple[Right, ...]
     lacking: tuple[Right, ...]
     unknown: tuple[str, ...]
+    filtered: tuple[str, ...]
     sees_statistics: bool
 
     @property
@@ -54,6 +56,15 @@ class Rights:
     def missing(self) -> list[str]:
         """The GRANTs of what it lacks."""
         return grants(self.role, self.lacking)
+
+    @property
+    def policies(self) -> list[str]:
+        """What row-level security may do to a run."""
+        bypass = f"as a superuser, if they hide any: ALTER ROLE {self.role} BYPASSRLS;"
+        return [
+            f"policies decide which rows of {t} it sees, and hidden ones count as done; {bypass}"
+            for t in self.filtered
+        ]
 
     @property
     def for_throttles(self) -> str:
@@ -82,7 +93,8 @@ def survey(
             unknown += not_there
     home = _home(connection, tables, [found[n] for n in ours if n in found])
     wanted, exists = needed(home, uses), role_exists(connection, role)
-    held = held_by(connection, role, {right.on for right in wanted}) if exists else frozenset()
+    things = {right.on for right in wanted}
+    held = held_by(connection, role, things) if exists else frozenset()
     return Rights(
         quoted(connection, role),
         home.database,
@@ -90,6 +102,7 @@ def survey(
         wanted,
         lacking(wanted, held),
         tuple(dict.fromkeys(unknown)),
+        filtered_for(connection, role, things),
         exists and sees_statistics(connection, role),
     )
 
@@ -110,6 +123,7 @@ def as_sql(rights: Rights) -> str:
     lines = [f"-- What datamigrate needs in the database {rights.database} to run what is here now."]
     lines += rights.statements
     lines += [f"-- Not known: {sentence}" for sentence in rights.unknown]
+    lines += [f"-- Row-level security: {sentence}" for sentence in rights.policies]
     if not rights.sees_statistics:
         lines.append(f"-- For throttles, by a superuser: {rights.for_throttles}")
     return "\n".join(lines)
