@@ -141,6 +141,15 @@ def test_what_cannot_be_known_is_said_and_a_batch_that_lacks_it_is_rolled_back(c
     assert clerk.database.scalar("SELECT count(*) FROM people WHERE last = upper(last)") == 7
 
 
+def test_an_older_ledger_that_only_its_owner_can_bring_up_to_date_is_pointed_out(clerk: Clerk) -> None:
+    clerk.owner.quick("pause", "full_name")
+    clerk.grants()
+    clerk.database.script("UPDATE datamigrate_ledger SET version = 1")
+    (told,) = clerk.doctor(exits=1)
+    assert "only its owner can bring the ledger from version 1 to" in told
+    assert told.endswith("as the owner, once: datamigrate run")
+
+
 def test_policies_that_may_hide_rows_from_the_role_are_pointed_out(clerk: Clerk) -> None:
     clerk.grants()
     clerk.database.script("ALTER TABLE people ENABLE ROW LEVEL SECURITY")

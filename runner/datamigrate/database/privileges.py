@@ -136,6 +136,16 @@ def filtered_for(connection: Connection, role: str, things: Collection[str]) -> 
     return tuple(connection.scalars(sa.text(_FILTERED), asked))
 
 
+def owns(connection: Connection, role: str, table: str) -> bool:
+    """Whether the role may alter this table: it is its owner's, or a member of it."""
+    owner = sa.text(
+        "SELECT pg_has_role(:role, c.relowner, 'USAGE') "
+        "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE quote_ident(n.nspname) || '.' || quote_ident(c.relname) = :name"
+    )
+    return bool(connection.scalar(owner, {"role": role, "name": table}))
+
+
 def sees_statistics(connection: Connection, role: str) -> bool:
     """Whether the role sees what other sessions and replicas do."""
     return bool(connection.scalar(sa.select(sa.func.pg_has_role(role, STATISTICS, "USAGE"))))

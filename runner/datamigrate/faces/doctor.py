@@ -129,10 +129,12 @@ def _ledger(connection: Connection, tables: Tables) -> Diagnosis:
 def _privileges(rights: Rights) -> Iterator[Diagnosis]:
     for grant in rights.missing:
         yield Diagnosis("privileges", "wrong", f"missing; as the owner: {grant}")
-    if not rights.lacking:
+    if not rights.lacking and not rights.upkeep:
         yield Diagnosis("privileges", "ok", f"{rights.role} has the {len(rights.needed)} that are needed")
     for sentence in rights.unknown:
         yield Diagnosis("not known", "note", f"which privileges are needed by {sentence}")
+    for sentence in rights.upkeep:
+        yield Diagnosis("privileges", "wrong", sentence)
     for sentence in rights.policies:
         yield Diagnosis("row-level security", "note", sentence)
     if not rights.sees_statistics:

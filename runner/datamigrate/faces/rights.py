@@ -8,7 +8,8 @@ from sqlalchemy.exc import DBAPIError
 
 from datamigrate.authoring.forms import EachBatch, FreeForm
 from datamigrate.authoring.script import Script
-from datamigrate.database.ledger.tables import Tables
+from datamigrate.database.ledger.tables import VERSION, Tables
+from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.database.privileges import (
     Doing,
     Found,
@@ -18,6 +19,7 @@ from datamigrate.database.privileges import (
     filtered_for,
     find_relations,
     held_by,
+    owns,
     quoted,
     role_exists,
     schema_exists,
@@ -44,6 +46,7 @@ class Rights:
     lacking: tuple[Right, ...]
     unknown: tuple[str, ...]
     filtered: tuple[str, ...]
+    old_ledger: int | None
     sees_statistics: bool
 
     @property
@@ -64,6 +67,16 @@ class Rights:
         return [
             f"policies decide which rows of {t} it sees, and hidden ones count as done; {bypass}"
             for t in self.filtered
+        ]
+
+    @property
+    def upkeep(self) -> list[str]:
+        """What only the ledger's owner can do."""
+        if self.old_ledger is None:
+            return []
+        return [
+            f"only its owner can bring the ledger from version {self.old_ledger} to {VERSION}; "
+            "as the owner, once: datamigrate run"
         ]
 
     @property
@@ -103,6 +116,7 @@ def survey(
         lacking(wanted, held),
         tuple(dict.fromkeys(unknown)),
         filtered_for(connection, role, things),
+        _old_ledger(connection, tables, role, home) if exists else None,
         exists and sees_statistics(connection, role),
     )
 
@@ -123,6 +137,7 @@ def as_sql(rights: Rights) -> str:
     lines = [f"-- What datamigrate needs in the database {rights.database} to run what is here now."]
     lines += rights.statements
     lines += [f"-- Not known: {sentence}" for sentence in rights.unknown]
+    lines += [f"-- The ledger: {sentence}" for sentence in rights.upkeep]
     lines += [f"-- Row-level security: {sentence}" for sentence in rights.policies]
     if not rights.sees_statistics:
         lines.append(f"-- For throttles, by a superuser: {rights.for_throttles}")
@@ -154,6 +169,18 @@ def _home(connection: Connection, tables: Tables, found: list[Found]) -> Home:
     relations = tuple(one.relation for one in found)
     where = relations[0].schema if relations else quoted(connection, schema)
     return Home(quoted(connection, database), where, schema_exists(connection, schema), relations)
+
+
+def _old_ledger(connection: Connection, tables: Tables, role: str, home: Home) -> int | None:
+    """The version of a ledger that is older than ours, and not the role's to alter."""
+    if not home.tables or owns(connection, role, home.tables[0].name):
+        return None
+    try:
+        with connection.begin_nested():
+            version = ledger_version(connection, tables)
+    except (DBAPIError, DatamigrateError):
+        return None
+    return None if version == VERSION else version
 
 
 def _use(script: str, doing: Doing, found: dict[Named, Found]) -> tuple[Use | None, list[str]]:
