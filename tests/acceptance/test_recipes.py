@@ -137,6 +137,11 @@ def test_a_command_that_has_rotted_would_be_found() -> None:
         understood(call)
 
 
+def test_every_recipe_is_in_the_document() -> None:
+    linked = set(re.findall(r"\(recipes/([^)]+)\)", DOCUMENT.read_text()))
+    assert linked == {file.name for file in RECIPES.iterdir()}
+
+
 # Kubernetes, Helm ----------------------------------------------------------------------------------------
 
 

@@ -81,6 +81,7 @@ def test_no_verb_tells_the_password(scripts: Project, postgres_database: Scratch
         ("status", "--count"),
         ("show", "nick"),
         ("doctor",),
+        ("doctor", "--grants", "clerk"),
         ("check",),
         ("history",),
         *((verb, "full_name", *because) for verb in ("reset", "pause", "resume", "cancel", "retry", "stamp")),

@@ -132,7 +132,7 @@ def _privileges(rights: Rights) -> Iterator[Diagnosis]:
     if not rights.lacking and not rights.upkeep:
         yield Diagnosis("privileges", "ok", f"{rights.role} has the {len(rights.needed)} that are needed")
     for sentence in rights.unknown:
-        yield Diagnosis("not known", "note", f"which privileges are needed by {sentence}")
+        yield Diagnosis("not known", "note", sentence)
     for sentence in rights.upkeep:
         yield Diagnosis("privileges", "wrong", sentence)
     for sentence in rights.policies:

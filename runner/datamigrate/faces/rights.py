@@ -133,15 +133,17 @@ async def grants_for(application: Application, role: str) -> Rights:
 
 
 def as_sql(rights: Rights) -> str:
-    """A script for psql; what is no statement is a comment."""
-    lines = [f"-- What datamigrate needs in the database {rights.database} to run what is here now."]
-    lines += rights.statements
-    lines += [f"-- Not known: {sentence}" for sentence in rights.unknown]
-    lines += [f"-- The ledger: {sentence}" for sentence in rights.upkeep]
-    lines += [f"-- Row-level security: {sentence}" for sentence in rights.policies]
-    if not rights.sees_statistics:
-        lines.append(f"-- For throttles, by a superuser: {rights.for_throttles}")
-    return "\n".join(lines)
+    """A script for psql; what is no statement is a comment, of one line whatever is named in it."""
+    aside = [f"Not known: {sentence}" for sentence in rights.unknown]
+    aside += [f"The ledger: {sentence}" for sentence in rights.upkeep]
+    aside += [f"Row-level security: {sentence}" for sentence in rights.policies]
+    aside += [] if rights.sees_statistics else [f"For throttles, by a superuser: {rights.for_throttles}"]
+    first = f"What datamigrate needs in the database {rights.database} to run what is here now."
+    return "\n".join([_comment(first), *rights.statements, *map(_comment, aside)])
+
+
+def _comment(sentence: str) -> str:
+    return f"-- {' '.join(sentence.split())}"
 
 
 def _in_use(connection: Connection, application: Application, whereabouts: Whereabouts) -> list[Script]:
