@@ -291,7 +291,7 @@ def test_the_time_limit_ends_it_and_leaves_nothing_behind(
 ) -> None:
     slow_project(project, database, tmp_path / "flag")
     before = database.dump()
-    rehearsal = tried(project, exits=None)
+    rehearsal = tried(project, "--max-time", "500ms", exits=None)
     assert rehearsal["cut_off"] or rehearsal["failures"]
     assert_nothing_is_left(database, before)
 
