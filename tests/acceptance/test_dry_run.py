@@ -40,6 +40,15 @@ RESTLESS_FREE = """
 async def migrate(session):
     await session.execute(sa.text("UPDATE people SET nick = coalesce(nick, '') || '!' WHERE id <= 3"))
 """
+BY_AND_BY = """
+async def migrate(session):
+    await session.execute(sa.text(
+        "UPDATE people SET nick = 'x' WHERE id IN (SELECT id FROM people WHERE nick IS NULL LIMIT 2)"
+    ))
+
+async def remaining(session):
+    return await session.scalar(sa.text("SELECT count(*) FROM people WHERE nick IS NULL"))
+"""
 FORMS = {"update": FULL_NAME, "compute": NICK, "delete": DELETE, "batch": BATCH, "free": FREE}
 
 
@@ -165,6 +174,17 @@ def test_a_free_form_that_writes_again_is_told(project: Project, database: Scrat
     assert rehearsal["cost"]["batches_to_come"] == 1
     told = project.quick("run", "--dry-run", exits=1).out
     assert "NOT idempotent: the first pass wrote 3 rows, the second 3." in told
+
+
+def test_a_free_form_that_does_a_part_with_each_call_is_not_blamed_for_it(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 6)
+    project.write_script("by_and_by", BY_AND_BY)
+    rehearsal = tried(project)
+    assert rehearsal["idempotent"] is None
+    assert (rehearsal["cost"]["batches_to_come"], rehearsal["cost"]["batch_rows"]) == (3, 2)
+    assert "Tried once: the call wrote 2 rows" in project.quick("run", "--dry-run").out
 
 
 def test_a_script_that_changes_rows_again_is_told_with_its_columns(

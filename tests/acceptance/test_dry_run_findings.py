@@ -282,7 +282,9 @@ def test_breaking_it_off_leaves_nothing_behind(
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         os.kill(process.pid, sent)
-        assert process.wait(20) == 130
+        told = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "everything was rolled back, nothing was written." in told
     assert_nothing_is_left(database, before)
 
 

@@ -60,6 +60,11 @@ class Rehearsal:
         return all(sample.again == 0 for sample in self.samples)
 
     @property
+    def is_tried_twice(self) -> bool:
+        """Whether there was a second pass to tell by."""
+        return not self.only_read and any(not sample.once for sample in self.samples)
+
+    @property
     def locks(self) -> tuple[Lock, ...]:
         """The locks that a batch holds until its end."""
         return tuple(dict.fromkeys(lock for sample in self.samples for lock in sample.traces.locks))
@@ -197,8 +202,9 @@ class _Attempt:
         timings, limits = [sample.timing for sample in samples], self.settings.limits
         rows = self.estimate.rows if self.estimate else 0
         if not self.work.has_slices:
-            rows = sum(sample.rows for sample in samples)
-            limits = replace(limits, min_rows=rows, max_rows=rows)
+            written = sum(sample.rows for sample in samples)
+            rows = rows if any(sample.once for sample in samples) else written
+            limits = replace(limits, min_rows=written, max_rows=written)
         return forecast(timings, rows, limits, self.settings.pause) if rows else None
 
     @property

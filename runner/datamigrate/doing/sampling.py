@@ -78,7 +78,8 @@ class RowChange:
 class Sample:
     """One batch, tried twice: `again` rows were changed by the second pass, in the columns `unsteady`.
 
-    Of a form that has no batches, `rows` and `again` are the rows that it wrote in any table.
+    Of a form that has no batches, `rows` and `again` are the rows that it wrote in any table; one that does
+    a part with each call is tried `once`.
 
     `seconds` are those of the first pass, `idle` those of the second, when it found nothing to do.
     """
@@ -93,6 +94,7 @@ class Sample:
     idle: float = 0.0
     written_bytes: int | None = None
     traces: Traces = field(default_factory=Traces)
+    once: bool = False
 
     @property
     def timing(self) -> Timing:
@@ -192,8 +194,9 @@ class Sampler:
             table = self.work.form.table if isinstance(self.work, RowsWork) else None
             traces = await dialect.traces(connection, table)
             after = await self._images(connection, keys)
+            once = not (self.work.has_slices or first.exhausted)
             began = time.monotonic()
-            second = await self._again(connection, claim)
+            second = _Pass() if once else await self._again(connection, claim)
             idle = time.monotonic() - began
             unsteady = _differing(after, await self._images(connection, keys)) if second.rows else ()
         return Sample(
@@ -207,6 +210,7 @@ class Sampler:
             idle,
             None if mark is None or written is None else written - mark,
             traces,
+            once,
         )
 
     async def _apply(self, connection: AsyncConnection, portion: Portion) -> "_Pass":
@@ -216,7 +220,7 @@ class Sampler:
             change = await self.work.apply(connection, portion, thorough=False)
         seconds = time.monotonic() - began
         rows = change.rows if mark is None else await self.database.dialect.touched(connection) - mark
-        return _Pass(rows, change.left_alone, seconds)
+        return _Pass(rows, change.left_alone, seconds, change.exhausted)
 
     async def _again(self, connection: AsyncConnection, claim: Claim) -> "_Pass":
         with listening(self.outbound):
@@ -278,11 +282,12 @@ class Sampler:
 
 @dataclass(frozen=True)
 class _Pass:
-    """The rows that it changed, those that it left alone, and the seconds that it took."""
+    """The rows that it changed, those that it left alone, the seconds that it took, and whether that was all."""
 
-    rows: int
-    left_alone: int
-    seconds: float
+    rows: int = 0
+    left_alone: int = 0
+    seconds: float = 0.0
+    exhausted: bool = True
 
 
 @asynccontextmanager

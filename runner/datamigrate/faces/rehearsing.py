@@ -73,7 +73,7 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
         "name": rehearsal.name,
         "pending": None if estimate is None else {"rows": estimate.rows, "source": estimate.source},
         "samples": [_sample_facts(sample, mask) for sample in rehearsal.samples],
-        "idempotent": None if rehearsal.only_read or not rehearsal.samples else rehearsal.is_steady,
+        "idempotent": rehearsal.is_steady if rehearsal.is_tried_twice else None,
         "rows_per_second": None if rehearsal.ahead is None else rehearsal.ahead.rows_per_second,
         "cost": None if rehearsal.ahead is None else _cost_facts(rehearsal, rehearsal.ahead),
         "failures": [{"where": f.place, "key": f.key, "error": f.said} for f in rehearsal.failures],
@@ -180,12 +180,14 @@ def _steadiness(rehearsal: Rehearsal, tried: int) -> str:
 
 
 def _steadiness_as_a_whole(rehearsal: Rehearsal, tried: int) -> str:
-    again = sum(sample.again for sample in rehearsal.samples)
-    said = "Tried as a whole, twice: the first pass" if not again else "NOT idempotent: the first pass"
-    return (
-        f"{said} wrote {_times(tried, 'row', 'rows')}, the second {again or 'none'}. "
-        "A free form does not say which rows those are, so that none are shown."
-    )
+    again, rows = sum(sample.again for sample in rehearsal.samples), _times(tried, "row", "rows")
+    if not rehearsal.is_tried_twice:
+        said = f"Tried once: the call wrote {rows} and left others to the next, so that it was not repeated."
+    elif again:
+        said = f"NOT idempotent: the first pass wrote {rows}, the second {again:,}."
+    else:
+        said = f"Tried as a whole, twice: the first pass wrote {rows}, the second none."
+    return f"{said} A free form does not say which rows those are, so that none are shown."
 
 
 def _sample_facts(sample: Sample, mask: frozenset[str]) -> dict[str, Any]:
