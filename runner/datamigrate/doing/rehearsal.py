@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from datamigrate.authoring.forms import EachBatch
 from datamigrate.authoring.reach import reaches_past
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
@@ -139,6 +140,7 @@ class _Attempt:
     limits: RehearsalLimits
     estimate: Estimate | None = None
     found: list[Sample | Failure] = field(default_factory=list)
+    surroundings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     slow: tuple[Slow, ...] = ()
 
@@ -161,8 +163,8 @@ class _Attempt:
             if isinstance(self.work, RowsWork):
                 pace = first_pace(self.settings.first_rows)
                 self.slow = await slow_batch(connection, self.work, pace)
-                self.notes = await connection.run_sync(around, self.work.form)
-                self.notes += await slow_look(connection, self.work)
+                self.surroundings = await connection.run_sync(around, self.work.form)
+                self.notes = await slow_look(connection, self.work)
             if self.estimate is None:
                 self.estimate = await self.work.estimate(connection)
             if isinstance(self.work, RowsWork) and self.estimate:
@@ -172,6 +174,11 @@ class _Attempt:
         for place in self._sampler.places:
             if (found := await self._sampler.try_at(place)) is not None:
                 self.found.append(found)
+        if isinstance(self.work, RowsWork) and isinstance(self.work.form, EachBatch):
+            # what its function writes is known only by now
+            seen = {name for one in self.found if isinstance(one, Sample) for name in one.written}
+            async with self.database.looking() as connection:
+                self.surroundings = await connection.run_sync(around, self.work.form, seen)
 
     async def only_look(self) -> None:
         self.found.clear()
@@ -189,7 +196,7 @@ class _Attempt:
             samples,
             error or (failures[0].error if failures else None),
             cut_off,
-            self.notes,
+            self.surroundings + self.notes,
             self.slow,
             failures,
             self._forecast(samples),

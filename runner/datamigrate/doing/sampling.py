@@ -79,7 +79,7 @@ class Sample:
     """One batch, tried twice: `again` rows were changed by the second pass, in the columns `unsteady`.
 
     Of a form that has no batches, `rows` and `again` are the rows that it wrote in any table; one that does
-    a part with each call is tried `once`.
+    a part with each call is tried `once`. `written` are the table's columns that the first pass changed.
 
     `seconds` are those of the first pass, `idle` those of the second, when it found nothing to do.
     """
@@ -95,6 +95,7 @@ class Sample:
     written_bytes: int | None = None
     traces: Traces = field(default_factory=Traces)
     once: bool = False
+    written: tuple[str, ...] = ()
 
     @property
     def timing(self) -> Timing:
@@ -211,6 +212,7 @@ class Sampler:
             None if mark is None or written is None else written - mark,
             traces,
             once,
+            _differing(before, after),
         )
 
     async def _apply(self, connection: AsyncConnection, portion: Portion) -> "_Pass":
