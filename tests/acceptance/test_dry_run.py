@@ -165,6 +165,15 @@ def test_columns_that_differ_are_named_though_their_rows_are_not_shown(
     assert (sample["changes"], sample["columns_that_differ"]) == ([], ["nick"])
 
 
+def test_rows_that_stay_pending_are_told_where_no_column_differs(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 2)
+    project.write_script("stuck", FULL_NAME.replace("people.c.first", "sa.null()"))
+    told = project.quick("run", "--dry-run", exits=1).out
+    assert "changed 2 of them again, to the same values: `pending` still selects rows" in told
+
+
 def test_a_free_form_that_writes_again_is_told(project: Project, database: ScratchDatabase) -> None:
     add_people(database, 5)
     project.write_script("restless", RESTLESS_FREE)

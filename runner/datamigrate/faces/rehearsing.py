@@ -175,7 +175,11 @@ def _steadiness(rehearsal: Rehearsal, tried: int) -> str:
     if not again:
         return f"Tried twice on {tried:,} rows: the second pass found nothing to do."
     columns = sorted({name for sample in rehearsal.samples for name in sample.unsteady})
-    differs = f"; {', '.join(columns)} differ between the passes" if columns else ""
+    differs = (
+        f"; {', '.join(columns)} differ between the passes"
+        if columns
+        else ", to the same values: `pending` still selects rows that it has done"
+    )
     return f"NOT idempotent: a second pass over {tried:,} rows changed {again:,} of them again{differs}."
 
 
