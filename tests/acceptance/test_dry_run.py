@@ -8,7 +8,7 @@ import pytest
 
 from databases import ScratchDatabase
 from datamigrate.doing import places
-from projects import FULL_NAME, NICK, Project, add_people, count_writes
+from projects import FULL_NAME, NICK, UNHURRIED, Project, add_people, count_writes
 
 DELETE = 'migrate = delete_rows(people, pending=people.c.id > 3, mask=["first"])\n'
 BATCH = """
@@ -61,7 +61,7 @@ def sequences(database: ScratchDatabase) -> list[tuple[Any, ...]]:
 
 def tried(project: Project, *arguments: str, exits: int = 0) -> dict[str, Any]:
     """Dry-run the only script, and return what was seen."""
-    [rehearsal] = project.json("run", "--dry-run", *arguments, exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, *arguments, exits=exits)["rehearsals"]
     return dict(rehearsal)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from databases import ScratchDatabase, left_open
-from projects import FULL_NAME, NICK, Project, add_people, ended, named_people
+from projects import FULL_NAME, NICK, UNHURRIED, Project, add_people, ended, named_people
 
 GUARDED = """
 @compute_rows(people, pending=people.c.nick.is_(None), reads=[people.c.first], writes=[people.c.nick])
@@ -42,7 +42,7 @@ CALLING = """
 
 
 def tried(project: Project, *arguments: str, exits: int | None = 0) -> dict[str, Any]:
-    [rehearsal] = project.json("run", "--dry-run", *arguments, exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, *arguments, exits=exits)["rehearsals"]
     return dict(rehearsal)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from databases import ScratchDatabase
-from projects import FULL_NAME, Project, add_people, after_update
+from projects import FULL_NAME, UNHURRIED, Project, add_people, after_update
 
 EACH = """
 @each_batch(people, pending=people.c.nick.is_(None))
@@ -14,7 +14,7 @@ DELETE = "migrate = delete_rows(people, pending=people.c.id > 3)\n"
 
 
 def notes_of(project: Project, exits: int = 0) -> str:
-    [rehearsal] = project.json("run", "--dry-run", exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, exits=exits)["rehearsals"]
     return "\n".join(rehearsal["notes"])
 
 
