@@ -26,6 +26,9 @@ from datamigrate.faces.cli import cli
 PEOPLE = "1a2b3c4d5e6f"  # creates the table
 NICKNAMES = "2b3c4d5e6f70"  # adds people.nick
 
+UNHURRIED = ("--max-time", "1m")
+"""For a dry run whose findings matter, on a machine that may be busy."""
+
 # what a command would otherwise take from whoever runs the tests
 SPOKEN_FOR = (
     "ALEMBIC_CONFIG",
