@@ -66,6 +66,9 @@ ALLOWED = [
     ("failed", "tune", "failed"),
     ("held", "tune", "held"),
     ("paused", "tune", "paused"),
+    ("pending", "due", "pending"),
+    ("done", "due", "pending"),
+    ("failed", "due", "pending"),
 ]
 REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
 

@@ -17,6 +17,7 @@ HEARTBEAT = 10.0
 
 _ENDINGS = (
     events.Alone,
+    events.OutsideWindow,
     events.Finished,
     events.FoundDone,
     events.Stopped,
@@ -38,6 +39,8 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
             return f"{name}: waiting for {holder}, who is running it"
+        case events.OutsideWindow(migration=name, reason=reason):
+            return f"{name}: waits, {reason}"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
         case events.Retuned(migration=name, tuning=tuning):

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from datamigrate.authoring.script import Library
-from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
+from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
@@ -34,6 +34,8 @@ _COLOURS = {
     "held": "yellow",
     "paused": "yellow",
     "cancelled": "dim",
+    "scheduled": "dim",
+    "waiting": "yellow",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -102,7 +104,9 @@ def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
     halted = len(plan.having(Action.HALTED))
-    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
+    shut, scheduled = len(plan.having(Action.WAITING)), len(plan.having(Action.SCHEDULED))
+    numbers = {"blocked": blocked, "halted": halted, "outside their window": shut, "scheduled": scheduled}
+    waiting = "".join(f"; {number} {what}" for what, number in numbers.items() if number)
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -182,10 +186,14 @@ def history_table(runs: Sequence[RunRecord]) -> Table:
 def detail_facts(detail: Detail) -> dict[str, Any]:
     """One migration in full, for programs."""
     script, record = detail.script, detail.record
+    ledger = as_facts(record) | {"tuning": record.tuning.facts()} if record else None
+    if record and ledger:
+        ledger["recurrence"] = as_facts(record.recurrence)
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
+        "ledger": ledger,
+        "occurrences": [as_facts(o) for o in detail.occurrences],
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
     }
@@ -211,11 +219,23 @@ def show_detail(console: Console, detail: Detail) -> None:
                 r.owner or "",
             )
         console.print(ranges)
+    if detail.occurrences:
+        console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
         moves = _table("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
+
+
+def _occurrences_table(occurrences: Sequence[OccurrenceRecord]) -> Table:
+    table = _table("due", "begun", "finished", "rows", "outcome")
+    for o in occurrences:
+        times = (
+            f"{time:%Y-%m-%d %H:%M:%S}Z" if time else "" for time in (o.due_at, o.begun_at, o.finished_at)
+        )
+        table.add_row(*times, "" if o.rows is None else f"{o.rows:,}", o.outcome or "open")
+    return table
 
 
 def report_facts(report: Report) -> dict[str, Any]:
@@ -225,6 +245,7 @@ def report_facts(report: Report) -> dict[str, Any]:
         "results": [result.facts() for result in report.results],
         "stopped": report.stopped,
         "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
+        "waiting": [step.facts() for step in report.waiting],
     }
 
 
@@ -235,6 +256,8 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         m = script.migration
         fields += [("name", m.name), ("what it does", m.title), ("kind", m.kind), ("file", str(m.file))]
         fields += [("requires", " ".join(m.requires) or "-"), ("depends on", " ".join(m.depends_on) or "-")]
+        fields += [("window", m.options.window)] if m.options.window else []
+        fields += [("schedule", m.options.schedule)] if m.options.schedule else []
     if step:
         fields += [("plan", f"{step.action}: {step.reason}")]
     if record:
@@ -245,7 +268,7 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
 
 
 def _state_of(step: Step, record: MigrationRecord | None) -> str:
-    if step.action in (Action.DRIFTED, Action.OBSOLETE):
+    if step.action in (Action.DRIFTED, Action.OBSOLETE, Action.SCHEDULED):
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)

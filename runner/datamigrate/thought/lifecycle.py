@@ -38,6 +38,7 @@ class Cause(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     TUNE = "tune"
+    DUE = "due"
 
 
 HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED})
@@ -80,6 +81,11 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.DONE, Cause.STAMP): State.DONE,
     # a fresh look, asked for by name or by a gate, found rows in the old form
     (State.DONE, Cause.REOPEN): State.PENDING,
+    # its schedule, or an operator by name, says that it is time for the next occurrence
+    (State.PENDING, Cause.DUE): State.PENDING,
+    (State.DONE, Cause.DUE): State.PENDING,
+    # ... and gives up the one before, if that has failed
+    (State.FAILED, Cause.DUE): State.PENDING,
     # the schema was downgraded past a revision it requires: what it did went with the column
     (State.DONE, Cause.DOWNGRADE): State.PENDING,
     (State.RUNNING, Cause.DOWNGRADE): State.PENDING,

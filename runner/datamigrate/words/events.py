@@ -60,6 +60,13 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
+class OutsideWindow(Event):
+    """Nothing is done before its window opens; the reason says when."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Alone(Event):
     """So many workers were asked for, and one will do it, and why."""
 
