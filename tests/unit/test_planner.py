@@ -242,6 +242,8 @@ def test_a_step_is_told_as_plain_data() -> None:
         "reason": "never run, after a",
         "waits_for_revisions": [],
         "waits_for": ["a"],
+        "due": None,
+        "may_run_at": None,
         "file": "datamigrations/b.py",
     }
 

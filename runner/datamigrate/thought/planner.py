@@ -97,7 +97,7 @@ class Step:
             "waits_for_revisions": list(self.waits_for_revisions),
             "waits_for": list(self.waits_for),
             "due": self.due.isoformat() if self.due else None,
-            "at": self.at.isoformat() if self.at else None,
+            "may_run_at": self.at.isoformat() if self.at else None,
             "file": str(self.migration.file),
         }
 
