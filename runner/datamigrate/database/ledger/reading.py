@@ -87,5 +87,7 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRec
         moved_by=row._mapping.get("moved_by"),
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
+        waiting=row._mapping.get("waiting"),
+        waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
     )

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from datamigrate.database.ledger.clock import Instant, now
 
-VERSION = 2
+VERSION = 3
 PREFIX = "datamigrate_"
 SINCE = "since"
 
@@ -55,6 +55,8 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("moved_by", sa.Text, comment="who moved it to its state", info={SINCE: 2}),
         sa.Column("moved_at", Instant, info={SINCE: 2}),
         sa.Column("tuning", sa.Text, comment="the pace an operator has set, as JSON", info={SINCE: 2}),
+        sa.Column("waiting", sa.Text, comment="why no batch begins just now", info={SINCE: 3}),
+        sa.Column("waiting_since", Instant, info={SINCE: 3}),
     )
     ranges = sa.Table(
         f"{PREFIX}range",
