@@ -22,11 +22,16 @@ class Outcome(Enum):
     NOTHING_FREE = "nothing free"
 
 
+Brake = Callable[[str], str | None]
+"""Why the migration of this name has to wait now before its next batch, or None. It is asked between any two
+batches, so it answers from what it knows already."""
+
+
 @dataclass(frozen=True, eq=False)
 class Workplace:
     """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
-    `allow_slow`, so is work whose every batch would read or sort a large table. What has a window is worked
-    on within its `hours`."""
+    `allow_slow`, so is work whose every batch would read or sort a large table. Any of the `brakes` keeps a
+    migration waiting. What has a window is worked on within its `hours`."""
 
     database: Database
     ledger: Ledger
@@ -34,15 +39,21 @@ class Workplace:
     publish: events.Publish
     wait: bool = True
     allow_slow: bool = False
+    brakes: tuple[Brake, ...] = ()
     hours: Hours = ANY_HOUR
+
+    def why_wait(self, name: str) -> str | None:
+        """What a migration has to wait for, or None when it may go on."""
+        return "; ".join(filter(None, (brake(name) for brake in self.brakes))) or None
 
 
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
-    operator who has `halted` them, their `tuning` by another, how many are `at_work`, whether the end
-    has been `told`, `why_shut`, if its window is, and what they have `stopped_for`."""
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, what they are `waiting`
+    for, whether the end has been `told`, why its window is shut (`why_shut`), and what they have
+    `stopped_for`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
@@ -51,6 +62,7 @@ class Effort:
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
     at_work: int = 0
+    waiting: str | None = None
     told: bool = False
     why_shut: Callable[[], str | None] = lambda: None
     stopped_for: str = ""

@@ -219,7 +219,9 @@ class Application:
             run = await self._begin_run(database, options.arguments)
             await self._take_turns(database, situation)
             hours = self._hours(situation, options.ignore_window)
-            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow, hours)
+            place = Workplace(
+                database, self.ledger, stop, publish, options.wait, options.allow_slow, hours=hours
+            )
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:

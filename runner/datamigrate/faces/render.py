@@ -153,6 +153,8 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
+        "waiting": record.waiting if record else None,
+        "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
         "reason": _reason(step, record),
     }
 
@@ -264,6 +266,7 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
         fields += [("reason", record.reason)] if record.reason else []
         fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
+        fields += [("waits for", record.waiting)] if record.waiting else []
     return fields
 
 
@@ -279,7 +282,13 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
-    return "; ".join(filter(None, (_why(step, record), tuned)))
+    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned)))
+
+
+def _waiting_for(record: MigrationRecord | None) -> str:
+    if record is None or not record.waiting or not record.waiting_since:
+        return ""
+    return f"waits since {record.waiting_since:%H:%M:%S}Z: {record.waiting}"
 
 
 def _why(step: Step, record: MigrationRecord | None) -> str:

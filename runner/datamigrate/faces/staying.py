@@ -72,7 +72,7 @@ async def run_when_open(
         if not (ahead.plan.having(Action.WAITING) or ahead.plan.to_do):
             return situation, whole
         for step in ahead.plan.having(Action.WAITING):
-            publish(events.OutsideWindow(step.migration.name, step.reason))
+            publish(events.HeldBack(step.migration.name, step.reason))
         if not ahead.plan.to_do and (opens := next_moment(ahead)):
             await rest(stop, (opens - ahead.agenda.now).total_seconds())
         if why := stop.why():

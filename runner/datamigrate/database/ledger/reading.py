@@ -96,6 +96,8 @@ def _migration_record(
         moved_by=row._mapping.get("moved_by"),
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
+        waiting=row._mapping.get("waiting"),
+        waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
         recurrence=Recurrence(
             schedule=row._mapping.get("schedule"),

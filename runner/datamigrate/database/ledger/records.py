@@ -45,6 +45,8 @@ class MigrationRecord:
     moved_by: str | None = None
     moved_at: datetime | None = None
     tuning: Tuning = UNTUNED
+    waiting: str | None = None
+    waiting_since: datetime | None = None
     ranges: tuple[RangeRecord, ...] = ()
     recurrence: Recurrence = UNSCHEDULED
 

@@ -52,6 +52,8 @@ def move(
         "moved_by": str(owner),
         "moved_at": now(),
         "finished_at": None,
+        "waiting": None,
+        "waiting_since": None,
     }
     if after is State.DONE:
         values |= {"finished_at": now(), "tuning": None}
@@ -82,6 +84,13 @@ def note(
             migration=name, before=before, after=after, cause=cause, reason=reason, owner=str(owner)
         )
     )
+
+
+def wait(connection: Connection, tables: Tables, name: str, why: str | None) -> None:
+    """Keep why those who work on a migration wait just now, and since when; None when they go on."""
+    t = tables.migration
+    since = None if why is None else sa.func.coalesce(t.c.waiting_since, now())
+    connection.execute(sa.update(t).where(t.c.name == name).values(waiting=why, waiting_since=since))
 
 
 def begin_again(

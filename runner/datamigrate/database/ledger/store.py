@@ -291,6 +291,10 @@ class Ledger:
         if updated.rowcount != 1:
             raise UnknownMigration(f"The ledger has no migration {name}.")
 
+    async def wait(self, connection: AsyncConnection, name: str, why: str | None) -> None:
+        """Keep why those who work on it wait just now, and since when; None when they go on."""
+        await connection.run_sync(steps.wait, self.tables, name, why)
+
     async def leave(
         self, connection: AsyncConnection, claim: Claim, cause: Cause, reason: str | None = None
     ) -> State:

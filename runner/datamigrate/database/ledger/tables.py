@@ -56,6 +56,8 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("moved_by", sa.Text, comment="who moved it to its state", info={SINCE: 2}),
         sa.Column("moved_at", Instant, info={SINCE: 2}),
         sa.Column("tuning", sa.Text, comment="the pace an operator has set, as JSON", info={SINCE: 2}),
+        sa.Column("waiting", sa.Text, comment="why no batch begins just now", info={SINCE: 3}),
+        sa.Column("waiting_since", Instant, info={SINCE: 3}),
         sa.Column("schedule", sa.Text, comment="when it is due again, as cron writes it", info={SINCE: 3}),
         sa.Column("scheduled_at", Instant, comment="since when it has this schedule", info={SINCE: 3}),
     )
