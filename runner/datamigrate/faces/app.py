@@ -394,5 +394,6 @@ def _outcome(report: Report) -> str:
     if failed := next((result for result in report.results if result.error), None):
         return f"failed: {failed.name}"
     if report.exit is Exit.STOPPED:
-        return f"stopped: {report.stopped}"
+        shut = ", ".join(step.migration.name for step in report.waiting)
+        return f"stopped: {report.stopped or f'outside the window of {shut}'}"
     return "done"

@@ -7,6 +7,7 @@ from datetime import datetime
 import anyio
 from sqlalchemy.exc import DBAPIError
 
+from datamigrate.doing.hours import going_on_from
 from datamigrate.doing.result import Result
 from datamigrate.doing.runner import Report
 from datamigrate.doing.stopping import Stop
@@ -73,8 +74,10 @@ async def run_when_open(
             return situation, whole
         for step in ahead.plan.having(Action.WAITING):
             publish(events.HeldBack(step.migration.name, step.reason))
-        if not ahead.plan.to_do and (opens := next_moment(ahead)):
-            await rest(stop, (opens - ahead.agenda.now).total_seconds())
+        clock = application.clock or going_on_from(ahead.agenda.now)
+        opens = next_moment(ahead)
+        while opens and not ahead.plan.to_do and stop.why() is None and (now := clock()) < opens:
+            await rest(stop, min(LOOK_UP, (opens - now).total_seconds()))
         if why := stop.why():
             return ahead, replace(whole, plan=ahead.plan, stopped=why)
 
