@@ -20,6 +20,7 @@ from datamigrate.faces.project import Call, find_project
 from datamigrate.faces.staying import Staying, run_when_open
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.thought.planner import Action
 from datamigrate.words.errors import DatabaseUnavailable
 from datamigrate.words.events import BatchDone, Event, Finished, HeldBack, Stopped
 from datamigrate.words.exits import Exit
@@ -137,6 +138,17 @@ async def test_by_name_it_runs_at_once_and_is_due_all_the_same(office: Office) -
     await office.run(names=("nightly",))
     await office.run("2026-11-27 03:00")
     assert await office.occurrences() == [(NOON, "verified", 30), (there("2026-11-27 02:00"), "verified", 0)]
+
+
+async def test_one_that_is_paused_between_two_occurrences_is_caught_up_after_resume(office: Office) -> None:
+    office.project.write_script("nightly", UPDATE.format(options=NIGHTLY))
+    await office.run(names=("nightly",))
+    assert await office.app.command("nightly", Cause.PAUSE, "the table is being moved") is State.PAUSED
+    report = await office.run("2026-11-27 03:00")
+    assert [(s.action, report.results) for s in report.plan.steps] == [(Action.HALTED, ())]
+    await office.app.command("nightly", Cause.RESUME, None)
+    await office.run("2026-11-27 04:00")
+    assert [due for due, _, _ in await office.occurrences()] == [NOON, there("2026-11-27 02:00")]
 
 
 async def test_only_due_leaves_what_is_pending_alone(office: Office) -> None:

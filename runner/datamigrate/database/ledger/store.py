@@ -28,7 +28,7 @@ from datamigrate.database.ledger.records import (
 )
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State
+from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, advance
 from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
@@ -334,6 +334,7 @@ class Ledger:
         """
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
+        advance(migration.name, State(record.state), cause, recurs=migration.options.schedule is not None)
         state = await self._move(connection, migration.name, State(record.state), cause, reason)
         if fences:
             await self._fence(connection, migration.name)
