@@ -22,7 +22,7 @@ from datamigrate.database.ledger.records import (
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.effort import Workplace
-from datamigrate.doing.hours import Clock, Hours, going_on_from
+from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan
@@ -31,7 +31,7 @@ from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
-from datamigrate.faces.scheduling import end_at, new_schedules
+from datamigrate.faces.scheduling import end_at, hours_of, keep_schedules, new_schedules, take_turns
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
@@ -217,8 +217,8 @@ class Application:
         most = replace(settings, workers=MOST_WORKERS).connections
         async with self._writing(situation.whereabouts, most) as database:
             run = await self._begin_run(database, options.arguments)
-            await self._take_turns(database, situation)
-            hours = self._hours(situation, options.ignore_window)
+            await take_turns(database, self.ledger, situation)
+            hours = hours_of(situation, self.clock)
             place = Workplace(
                 database, self.ledger, stop, publish, options.wait, options.allow_slow, hours=hours
             )
@@ -233,27 +233,11 @@ class Application:
                 await self._end_run(database, run, outcome, code)
         return situation, report
 
-    def _hours(self, situation: Situation, ignored: bool) -> Hours:
-        agenda = situation.agenda
-        return Hours(agenda.timetable, self.clock or going_on_from(agenda.now), ignored)
-
     async def _keep_schedules(self, situation: Situation) -> None:
-        """Let the ledger know which schedules are new, or others than before: they count from now on."""
-        news = new_schedules(situation)
-        if not news:
-            return
-        async with self._writing(situation.whereabouts) as database:
-            await self._ensure_ledger(database)
-            async with database.writing() as connection:
-                for migration, schedule in news:
-                    await self.ledger.schedule(connection, migration, schedule, situation.agenda.now)
-
-    async def _take_turns(self, database: Database, situation: Situation) -> None:
-        """Begin the occurrences that are due, unless another run has done so meanwhile."""
-        for step in situation.plan.to_do:
-            if step.due:
-                async with database.writing() as connection:
-                    await self.ledger.take_turn(connection, step.migration, step.due, step.reason)
+        if new_schedules(situation):
+            async with self._writing(situation.whereabouts) as database:
+                await self._ensure_ledger(database)
+                await keep_schedules(database, self.ledger, situation)
 
     async def _reopen(self, situation: Situation, names: Sequence[str]) -> bool:
         """Put those of the named that are done back in line, if a fresh look finds rows pending again."""

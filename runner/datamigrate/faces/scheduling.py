@@ -1,8 +1,11 @@
-"""What a situation means for the clock: schedules that the ledger does not know yet, the end of a run, and how
-long to wait for what comes next."""
+"""What a situation means for the clock: schedules that the ledger does not know yet, occurrences that are due,
+the hours and the end of a run, and what comes next."""
 
 from datetime import datetime
 
+from datamigrate.database.database import Database
+from datamigrate.database.ledger.store import Ledger
+from datamigrate.doing.hours import Clock, Hours, going_on_from
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.situation import Situation
 from datamigrate.thought.agenda import UNSCHEDULED, Agenda
@@ -21,6 +24,27 @@ def new_schedules(situation: Situation) -> list[tuple[Migration, str | None]]:
         if known != (text := str(schedule) if schedule else None):
             found.append((step.migration, text))
     return found
+
+
+async def keep_schedules(database: Database, ledger: Ledger, situation: Situation) -> None:
+    """Let the ledger know which schedules are new, or others than before: they count from now on."""
+    async with database.writing() as connection:
+        for migration, schedule in new_schedules(situation):
+            await ledger.schedule(connection, migration, schedule, situation.agenda.now)
+
+
+async def take_turns(database: Database, ledger: Ledger, situation: Situation) -> None:
+    """Begin the occurrences that are due, unless another run has done so meanwhile."""
+    for step in situation.plan.to_do:
+        if step.due:
+            async with database.writing() as connection:
+                await ledger.take_turn(connection, step.migration, step.due, step.reason)
+
+
+def hours_of(situation: Situation, clock: Clock | None) -> Hours:
+    """The hours of a run that begins now; by the database's clock, unless there is another one."""
+    agenda = situation.agenda
+    return Hours(agenda.timetable, clock or going_on_from(agenda.now), agenda.ignores_windows)
 
 
 def end_at(stop: Stop, time_of_day: str, agenda: Agenda) -> None:
