@@ -159,6 +159,14 @@ def test_what_is_held_paused_or_blocked_is_not_due() -> None:
     assert step(recurring(), known(State.PAUSED), at=TONIGHT).action is Action.HALTED
 
 
+def test_one_that_was_held_has_missed_nothing_before_it_was_approved() -> None:
+    held = known(State.PENDING, due=None)
+    assert step(recurring(), held).due == LAST_NIGHT
+    approved = replace(held, standing=Standing(State.PENDING, at=NOON))
+    assert step(recurring(), approved).action is Action.SCHEDULED
+    assert step(recurring(), approved, at=TONIGHT).due == TONIGHT
+
+
 def test_only_due_leaves_everything_else_alone_and_what_depends_on_it() -> None:
     found = plan(
         script("a"), recurring("b", depends_on=("a",)), recurring("c"), at=TONIGHT,

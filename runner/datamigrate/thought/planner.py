@@ -159,7 +159,7 @@ def _step(
     agenda: Agenda,
 ) -> Step:
     record = ledger.get(migration.name)
-    turn = agenda.turn(migration, record.recurrence if record else UNSCHEDULED)
+    turn = agenda.turn(migration, _recurrence(record) if record else UNSCHEDULED)
     if record and record.state is State.DONE and turn is None:
         return _finished(migration, record)
     due = _due(turn, record)
@@ -213,6 +213,14 @@ def _now(
         return step
     after = f", after {', '.join(unmet)}" if unmet else ""
     return replace(step, action=Action.RUN, reason=f"{turn.why}{after}", due=due)
+
+
+def _recurrence(record: Record) -> Recurrence:
+    """What is known of its schedule; one that was held until now has missed nothing."""
+    known, moved = record.recurrence, record.standing.at if record.standing else None
+    if record.state is State.PENDING and known.due is None and known.since and moved:
+        return replace(known, since=max(known.since, moved))
+    return known
 
 
 def _due(turn: Turn | None, record: Record | None) -> datetime | None:
