@@ -80,7 +80,7 @@ async def test_no_batch_begins_while_something_is_in_the_way_and_then_it_goes_on
     assert ran.outcome == "done", ran.result
     told = [type(e) for e in ran.events if isinstance(e, BatchDone | HeldBack | WentOn)]
     assert told[:4] == [BatchDone, HeldBack, WentOn, BatchDone]
-    assert ran.of(HeldBack) == [HeldBack(NAME, "the door is shut", ran.of(HeldBack)[0].seconds)]
+    assert ran.of(HeldBack) == [HeldBack(NAME, "the door is shut")]
     assert bench.database.rows("SELECT waiting, waiting_since FROM datamigrate_migration") == [(None, None)]
     bench.assert_done(ROWS)
 
@@ -168,5 +168,5 @@ async def test_it_is_told_again_while_it_lasts(bench: Bench, monkeypatch: pytest
     ran = await bench.run(bench.form(doubling()), brakes=(door,), listen=listen)
     assert ran.outcome == "done", ran.result
     seconds = [event.seconds for event in ran.of(HeldBack)]
-    assert seconds == sorted(seconds)
+    assert (seconds[0], seconds) == (0.0, sorted(seconds))
     assert len(seconds) > 2

@@ -25,6 +25,7 @@ from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
+from datamigrate.faces.watching import watch_for
 from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
 from datamigrate.thought.planner import Action, Step
 from datamigrate.thought.tuning import Tuning
@@ -42,7 +43,8 @@ from datamigrate.words.exits import Exit
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked: which migrations, for how long, how patiently, and whether it may be slow."""
+    """What `run` was asked: which migrations, for how long, how patiently, whether it may be slow, and
+    whether the database's health may hold it back."""
 
     names: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class RunOptions:
     workers: int = 1
     nice: float | None = None
     allow_slow: bool = False
+    throttle: bool = True
     arguments: str = ""
 
 
@@ -168,13 +171,25 @@ class Application:
         # an operator may ask for more workers on the way; what nobody needs is not opened
         most = replace(settings, workers=MOST_WORKERS).connections
         async with self._writing(situation.whereabouts, most) as database:
-            run = await self._begin_run(database, options.arguments)
-            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
             scripts = {script.name: script for script in situation.library.scripts}
+            due = [scripts[step.migration.name] for step in situation.plan.to_do]
+            watch = watch_for(self.project, database, due, options.throttle)
+            run = await self._begin_run(database, options.arguments)
+            place = Workplace(
+                database,
+                self.ledger,
+                stop,
+                publish,
+                options.wait,
+                options.allow_slow,
+                brakes=(watch.why_wait,),
+            )
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
-                report = await run_plan(
-                    place, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                report = await watch.during(
+                    lambda: run_plan(
+                        place, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                    )
                 )
                 code, outcome = report.exit, _outcome(report)
             finally:

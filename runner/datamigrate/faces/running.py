@@ -145,6 +145,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
+        throttle=not options.get("no_throttle", False),
         arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
     )
 

@@ -61,6 +61,7 @@ NICE = click.FloatRange(0, 1, max_open=True)
 @click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
 @verb
 def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
     """Run what is pending, in batches, and verify it."""
@@ -87,6 +88,7 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
     "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
 )
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""

@@ -1,0 +1,25 @@
+"""The watch over a database's health, as the project's configuration wants it."""
+
+from collections.abc import Iterable
+from functools import partial
+
+from datamigrate.authoring.script import Script
+from datamigrate.database.database import Database
+from datamigrate.doing.asking import Ask, ask_function, ask_url
+from datamigrate.doing.watching import Watch
+from datamigrate.faces.project import Project, imported
+from datamigrate.thought.health import FUNCTION, URL, Throttle
+
+
+def watch_for(project: Project, database: Database, scripts: Iterable[Script], wanted: bool = True) -> Watch:
+    """The watch for runs of these scripts; one that is not `wanted` watches nothing. Raises
+    ConfigurationError when the function that is to be asked cannot be had."""
+    throttle = project.configuration.throttle if wanted else Throttle(guards=())
+    tables = {script.name: getattr(script.form, "table", None) for script in scripts}
+    ask: dict[str, Ask] = {}
+    if name := throttle.function:
+        function = imported(name, project.root, "[tool.datamigrate.throttle] function", "myapp.ops:healthy")
+        ask[FUNCTION] = partial(ask_function, name, function, database)
+    if url := throttle.url:
+        ask[URL] = partial(ask_url, url, throttle.patience)
+    return Watch(database, throttle, tables, ask)
