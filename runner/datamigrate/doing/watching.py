@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from datamigrate.database.database import Database
 from datamigrate.database.health import Asked, read_signals
+from datamigrate.doing.accompanying import accompanied
 from datamigrate.doing.asking import Ask, within
 from datamigrate.thought.health import LAG, SIGNALS, Guard, Reading, Throttle, Verdict, judge, rate
 
@@ -48,18 +49,7 @@ class Watch:
         if not self.guards:
             return await work()
         await self.look()
-        results: list[T] = []
-        failures: list[Exception] = []
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._go_on_looking)
-            try:
-                results.append(await work())
-            except Exception as error:
-                failures.append(error)
-            group.cancel_scope.cancel()
-        if failures:
-            raise failures[0]
-        return results[0]
+        return await accompanied(work, self._go_on_looking)
 
     async def _go_on_looking(self) -> None:
         while True:

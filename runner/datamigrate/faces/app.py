@@ -23,6 +23,8 @@ from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
+from datamigrate.faces.notices.telemetry import traced
+from datamigrate.faces.notifying import post_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.faces.watching import watch_for
@@ -174,6 +176,15 @@ class Application:
             scripts = {script.name: script for script in situation.library.scripts}
             due = [scripts[step.migration.name] for step in situation.plan.to_do]
             watch = watch_for(self.project, database, due, options.throttle)
+            post = post_for(self.project.configuration.notify, database.address, str(self.owner))
+
+            async def work(tell: Publish) -> Report:
+                with traced(database.address.backend, tell) as tell_all:
+                    at = replace(place, publish=tell_all)
+                    return await run_plan(
+                        at, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                    )
+
             run = await self._begin_run(database, options.arguments)
             place = Workplace(
                 database,
@@ -186,11 +197,7 @@ class Application:
             )
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
-                report = await watch.during(
-                    lambda: run_plan(
-                        place, situation.plan, scripts, settings, options.batch_size, options.keep_going
-                    )
-                )
+                report = await watch.during(lambda: post.during(publish, work))
                 code, outcome = report.exit, _outcome(report)
             finally:
                 await self._end_run(database, run, outcome, code)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datamigrate.doing.settings import Settings
+from datamigrate.faces.notifying import Notify, notify_from
 from datamigrate.faces.throttling import throttle_from
 from datamigrate.faces.values import count, must_be_known, positive, seconds, share, switch, text
 from datamigrate.thought.health import Throttle
@@ -24,6 +25,7 @@ class Configuration:
     lint_since: str | None = None
     settings: Settings = field(default_factory=Settings)
     throttle: Throttle = field(default_factory=Throttle)
+    notify: Notify = field(default_factory=Notify)
 
 
 def read_configuration(start: Path) -> Configuration:
@@ -98,6 +100,7 @@ _KEYS: dict[str, _Set] = {
     "schema": lambda c, v: replace(c, schema=text(v)),
     "engine": lambda c, v: replace(c, engine=text(v)),
     "lint_since": lambda c, v: replace(c, lint_since=text(v)),
+    "notify": lambda c, v: replace(c, notify=notify_from(v)),
     "throttle": lambda c, v: replace(c, throttle=throttle_from(v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from datamigrate.doing.rehearsal import Rehearsal
@@ -13,6 +13,8 @@ from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
+from datamigrate.faces.notices.logs import log_event
+from datamigrate.faces.notices.prometheus import serving_metrics
 from datamigrate.faces.output import Output
 from datamigrate.faces.page import write_page
 from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
@@ -21,7 +23,7 @@ from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, reh
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
 from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.thought.planner import Action
-from datamigrate.words.events import Event, Publish
+from datamigrate.words.events import Publish, publish_to
 from datamigrate.words.exits import Exit
 
 _PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*(?=@)|(password=)[^&\s]+", re.IGNORECASE)
@@ -32,7 +34,7 @@ async def run_and_report(
 ) -> Exit:
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
-    with _progress(output) as publish:
+    with _progress(output, options["metrics_port"]) as publish:
         situation, report = await until_signalled(
             stop, lambda: application.run(asked, stop, publish), output.say
         )
@@ -61,7 +63,7 @@ async def upgrade_and_report(
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output) as publish:
+    with _progress(output, options["metrics_port"]) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
@@ -151,17 +153,13 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
 
 
 @contextmanager
-def _progress(output: Output) -> Iterator[Publish]:
-    if output.log_json:
-        yield output.log
-    elif output.quiet:
-        yield _ignore
-    elif output.aside.file.isatty():
-        with Bar(output.aside) as bar:
-            yield bar
-    else:
-        yield Heartbeat(output.say)
-
-
-def _ignore(_event: Event) -> None:
-    """Nobody is listening."""
+def _progress(output: Output, metrics_port: int | None = None) -> Iterator[Publish]:
+    with ExitStack() as stack:
+        listeners: list[Publish] = [log_event]
+        if metrics_port is not None:
+            listeners.append(stack.enter_context(serving_metrics(metrics_port)))
+        if not (output.log_json or output.quiet):
+            is_terminal = output.aside.file.isatty()
+            shown = stack.enter_context(Bar(output.aside)) if is_terminal else Heartbeat(output.say)
+            listeners.append(shown)
+        yield publish_to(*listeners)

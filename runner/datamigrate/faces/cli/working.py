@@ -62,6 +62,12 @@ NICE = click.FloatRange(0, 1, max_open=True)
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus there.",
+)
 @verb
 def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
     """Run what is pending, in batches, and verify it."""
@@ -89,6 +95,12 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 )
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus there.",
+)
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""
