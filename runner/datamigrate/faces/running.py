@@ -34,7 +34,7 @@ async def run_and_report(
 ) -> Exit:
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
-    with _progress(output, options["metrics_port"]) as publish:
+    with _progress(output, options.get("metrics_port")) as publish:
         situation, report = await until_signalled(
             stop, lambda: application.run(asked, stop, publish), output.say
         )
@@ -63,7 +63,7 @@ async def upgrade_and_report(
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output, options["metrics_port"]) as publish:
+    with _progress(output, options.get("metrics_port")) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
