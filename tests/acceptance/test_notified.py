@@ -31,9 +31,7 @@ def notices(project: Project, *run: str, exits: int) -> list[dict[str, object]]:
     return [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
 
 
-def test_what_is_done_is_told_with_the_database_and_without_its_password(
-    project: Project, database: ScratchDatabase
-) -> None:
+def test_what_is_done_is_told(project: Project, database: ScratchDatabase) -> None:
     add_people(database, 5)
     project.write_script("full_name")
     (notice,) = notices(project, "run", exits=0)

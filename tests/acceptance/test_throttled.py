@@ -104,3 +104,19 @@ def test_a_misspelt_signal_is_told_from_the_one_that_is_meant(sqlite_project: Pr
     said = sqlite_project.quick("status", exits=2).err
     assert f"[tool.datamigrate.throttle] has an unknown key '{key}'" in said
     assert "Did you mean" in said
+
+
+def test_doctor_tells_how_the_database_is(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("full_name")
+    throttle(project, "lock_waits = 4\nfunction = 'nowhere:healthy'\ndead_rows = 1")
+    told = [d["said"] for d in project.json("doctor")["diagnoses"] if d["about"] == "health"]
+    told = [said for said in told if "oldest xmin" not in said]  # others may have one
+    lines = {
+        "sqlite": ["WAL not checkpointed 0 B, lets a run go on (above 1.0 GB it waits)"],
+        "postgresql": [
+            "replica lag: nothing to measure here",
+            "sessions waiting for locks 0, lets a run go on (above 4 it waits)",
+        ],
+    }
+    assert told == lines[database.dialect]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamigrate.thought.health import SIGNALS, Guard, Reading, judge, rate
+from datamigrate.thought.health import SIGNALS, Guard, Reading, judge, rate, told
 from datamigrate.words.errors import UsageError
 from datamigrate.words.size import human_size, parse_size
 
@@ -73,6 +73,19 @@ def test_every_signal_can_be_shown(name: str) -> None:
     told = why(Guard(name, 1, 0), Reading(1_000_000.0))
     assert told is not None
     assert told.startswith(SIGNALS[name].title)
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Reading(2), "replica lag 2.0s, lets a run go on (above 10.0s it waits)"),
+        (Reading(12), "replica lag 12.0s, holds a run back (above 10.0s it waits)"),
+        (Reading(None), "replica lag: nothing to measure here"),
+        (Reading(trouble="no"), "replica lag cannot be read: no; a run goes on without it"),
+    ],
+)
+def test_how_a_signal_stands_can_be_told(reading: Reading, said: str) -> None:
+    assert told(LAG, reading) == said
 
 
 @pytest.mark.parametrize(

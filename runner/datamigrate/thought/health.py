@@ -100,6 +100,18 @@ def _why(guard: Guard, reading: Reading, holds: bool) -> str | None:
     return reading.word or f"{signal.title} {signal.show(reading.value)}, goes on at {signal.show(guard.low)}"
 
 
+def told(guard: Guard, reading: Reading) -> str:
+    """How a signal stands, and what that means to its guard."""
+    signal = SIGNALS[guard.signal]
+    if reading.trouble is not None:
+        then = "a run waits" if guard.closed else "a run goes on without it"
+        return f"{signal.title} cannot be read: {reading.trouble}; {then}"
+    if reading.value is None:
+        return f"{signal.title}: nothing to measure here"
+    holds = "holds a run back" if reading.value > guard.high else "lets a run go on"
+    return f"{signal.title} {signal.show(reading.value)}, {holds} (above {signal.show(guard.high)} it waits)"
+
+
 def rate(before: tuple[float, float] | None, now: tuple[float, float]) -> float | None:
     """The growth per second between two readings of a counter, each with its time in seconds; None without
     a former one, or when the counter has begun anew."""

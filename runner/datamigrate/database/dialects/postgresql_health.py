@@ -40,9 +40,10 @@ SELECT count(DISTINCT l.pid), NULL FROM pg_locks l JOIN pg_stat_activity a ON a.
 WHERE NOT l.granted AND {_OTHERS}
 """
 
-_ACTIVE_SESSIONS = (
-    f"SELECT count(*), {_PRIVILEGED} FROM pg_stat_activity a WHERE a.state = 'active' AND {_OTHERS}"
-)
+_ACTIVE_SESSIONS = f"""
+SELECT count(*), {_PRIVILEGED} FROM pg_stat_activity a
+WHERE a.state = 'active' AND a.backend_type = 'client backend' AND {_OTHERS}
+"""
 
 _XMIN_AGE = f"""
 SELECT greatest(
