@@ -23,11 +23,9 @@ from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
-from datamigrate.faces.notices.telemetry import traced
-from datamigrate.faces.notifying import post_for
+from datamigrate.faces.company import company_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
-from datamigrate.faces.watching import watch_for
 from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
 from datamigrate.thought.planner import Action, Step
 from datamigrate.thought.tuning import Tuning
@@ -173,31 +171,19 @@ class Application:
         # an operator may ask for more workers on the way; what nobody needs is not opened
         most = replace(settings, workers=MOST_WORKERS).connections
         async with self._writing(situation.whereabouts, most) as database:
-            scripts = {script.name: script for script in situation.library.scripts}
-            due = [scripts[step.migration.name] for step in situation.plan.to_do]
-            watch = watch_for(self.project, database, due, options.throttle)
-            post = post_for(self.project.configuration.notify, database.address, str(self.owner))
-
-            async def work(tell: Publish) -> Report:
-                with traced(database.address.backend, tell) as tell_all:
-                    at = replace(place, publish=tell_all)
-                    return await run_plan(
-                        at, situation.plan, scripts, settings, options.batch_size, options.keep_going
-                    )
-
+            due = [situation.script(step.migration.name) for step in situation.plan.to_do]
+            company = company_for(self.project, database, due, self.owner, options.throttle)
             run = await self._begin_run(database, options.arguments)
-            place = Workplace(
-                database,
-                self.ledger,
-                stop,
-                publish,
-                options.wait,
-                options.allow_slow,
-                brakes=(watch.why_wait,),
-            )
+            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
+            scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
-                report = await watch.during(lambda: post.during(publish, work))
+                report = await company.keep(
+                    place,
+                    lambda at: run_plan(
+                        at, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                    ),
+                )
                 code, outcome = report.exit, _outcome(report)
             finally:
                 await self._end_run(database, run, outcome, code)
