@@ -13,6 +13,7 @@ from datamigrate.faces.notices.post import Post, Sink
 from datamigrate.faces.notices.webhook import Webhook
 from datamigrate.faces.values import must_be_known, positive, text
 from datamigrate.words.errors import ConfigurationError, UsageError
+from datamigrate.words.secrets import learn, learn_secret
 
 SECTION = "[tool.datamigrate.notify]"
 URL_VARIABLE, SECRET_VARIABLE = "DATAMIGRATE_NOTIFY_URL", "DATAMIGRATE_NOTIFY_SECRET"
@@ -48,7 +49,10 @@ def post_for(notify: Notify, database: Address, owner: str) -> Post:
     """The post of a run on this database; the environment has the last word on the address, and the secret."""
     sinks: list[Sink] = []
     if url := os.environ.get(URL_VARIABLE) or notify.url:
-        sinks.append(Webhook(_url(url), os.environ.get(SECRET_VARIABLE)))
+        secret = os.environ.get(SECRET_VARIABLE)
+        learn(url)
+        learn_secret(secret)
+        sinks.append(Webhook(_url(url), secret))
     if notify.command:
         sinks.append(Command(notify.command))
     return Post(tuple(sinks), notify.kinds, notify.stalled_after, str(database), owner)

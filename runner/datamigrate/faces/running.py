@@ -1,6 +1,5 @@
 """`datamigrate run` as a person meets it: signals, progress, the report at the end."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,8 +24,7 @@ from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.thought.planner import Action
 from datamigrate.words.events import Publish, publish_to
 from datamigrate.words.exits import Exit
-
-_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*(?=@)|(password=)[^&\s]+", re.IGNORECASE)
+from datamigrate.words.secrets import redacted_arguments
 
 
 async def run_and_report(
@@ -148,7 +146,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
         throttle=not options.get("no_throttle", False),
-        arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
+        arguments=redacted_arguments(sys.argv[1:]),
     )
 
 

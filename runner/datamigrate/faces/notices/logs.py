@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from datamigrate.words import events
+from datamigrate.words.secrets import redacted_values
 
 LOGGER = logging.getLogger("datamigrate")
 LOGGER.addHandler(logging.NullHandler())
@@ -25,7 +26,9 @@ _LEVELS: dict[type[events.Event], int] = {
 
 def log_event(event: events.Event) -> None:
     """Log an event: its kind is the message, its facts are the record's `datamigrate`."""
-    log_facts(event.facts(), _LEVELS.get(type(event), logging.INFO))
+    level = _LEVELS.get(type(event), logging.INFO)
+    if LOGGER.isEnabledFor(level):
+        log_facts(redacted_values(event.facts()), level)
 
 
 def log_facts(facts: dict[str, Any], level: int = logging.INFO) -> None:

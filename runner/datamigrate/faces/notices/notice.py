@@ -6,6 +6,7 @@ from typing import Any
 
 from datamigrate.words import events
 from datamigrate.words.duration import human_duration
+from datamigrate.words.secrets import redacted, redacted_values
 
 KINDS = ("done", "failed", "stalled")
 
@@ -48,4 +49,5 @@ def notice_of(event: events.Event, database: str, owner: str) -> Notice | None:
             kind, text = "stalled", f"{name} has done no batch for {human_duration(seconds)}{why}"
         case _:
             return None
-    return Notice(kind, name, text, event.facts(), database, owner, datetime.now(UTC))
+    facts = redacted_values(event.facts())
+    return Notice(kind, name, redacted(text), facts, database, owner, datetime.now(UTC))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import datamigrate
 from datamigrate.words import events
+from datamigrate.words.secrets import redacted, redacted_values
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -99,7 +100,7 @@ class Telemetry:
         if span := self.spans.pop(name, None):
             span.set_attributes(about)
             if error is not None:
-                span.set_status(Status(StatusCode.ERROR, error))
+                span.set_status(Status(StatusCode.ERROR, redacted(error)))
             span.end()
 
     def end(self) -> None:
@@ -109,7 +110,11 @@ class Telemetry:
 
 
 def _plain(event: events.Event) -> dict[str, str | int | float | bool]:
-    facts = {name: value for name, value in event.facts().items() if name not in ("event", "migration")}
+    facts = {
+        name: value
+        for name, value in redacted_values(event.facts()).items()
+        if name not in ("event", "migration")
+    }
     return {
         name: value if isinstance(value, str | int | float | bool) else str(value)
         for name, value in facts.items()
