@@ -237,3 +237,14 @@ def test_a_span_of_what_fails_or_is_broken_off_says_so() -> None:
     assert (failed.status.is_ok, failed.status.description) == (False, "division by zero")
     assert broken_off.attributes is not None
     assert broken_off.attributes["datamigrate.outcome"] == "interrupted"
+
+
+def test_a_password_that_was_met_is_in_no_notice_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    failed = events.Failed("fill", "postgresql://ann:hunter2secret@h/db does not let us in")
+    notice = notice_of(failed, "", "")
+    caplog.set_level(logging.DEBUG, "datamigrate")
+    log_event(failed)
+    assert notice is not None
+    told = json.dumps(notice.payload()) + JsonFormatter().format(caplog.records[0])
+    assert "hunter2secret" not in told
+    assert told.count("ann:***@h/db") == 3
