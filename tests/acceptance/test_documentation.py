@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from databases import ROOT, ScratchDatabase, upgrade
+from datamigrate.faces.config import configuration_from
 from documents import Reader, blocks_of
 
 FIRST_REVISIONS = ("*_first_migration.py", "*_add_full_name_and_slug.py")
@@ -97,6 +99,15 @@ def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: S
     assert database.rows("SELECT outcome, rows FROM datamigrate_occurrence") == [("verified", 1000)]
 
 
+def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    database.execute("UPDATE users SET first_name = ' Ada '")
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "observing.md"))
+    assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
+
+
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])
@@ -108,6 +119,15 @@ def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabas
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
+def test_configuration_in_the_documents_is_read_without_complaint(document: Path) -> None:
+    for block in blocks_of(document):
+        if block.language == "toml" and (
+            table := tomllib.loads(block.text).get("tool", {}).get("datamigrate")
+        ):
+            configuration_from(table, ROOT, document.name)
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.doing.settings import Settings
 from datamigrate.faces.config import Configuration, configuration_from, read_configuration
+from datamigrate.faces.notifying import Notify
 from datamigrate.thought.agenda import Timetable
+from datamigrate.thought.health import Throttle
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import ConfigurationError
 
@@ -25,6 +27,8 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "schema": ("ops", Configuration(ROOT, schema="ops")),
     "engine": ("myapp.db:engine", Configuration(ROOT, engine="myapp.db:engine")),
     "lint_since": ("8a6ada1e0883", Configuration(ROOT, lint_since="8a6ada1e0883")),
+    "throttle": (False, Configuration(ROOT, throttle=Throttle(guards=()))),
+    "notify": ({"command": "tell --now"}, Configuration(ROOT, notify=Notify(command=("tell", "--now")))),
     "first_batch_size": (50, Settings(first_rows=50)),
     "max_batch_size": (2000, Settings(limits=Limits(max_rows=2000))),
     "target_time": ("250ms", Settings(limits=Limits(target_time=0.25))),

@@ -21,7 +21,8 @@ from datamigrate.doing.working import work_for
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.thought.tuning import UNTUNED, Tuning
-from datamigrate.words.errors import DatamigrateError
+from datamigrate.words import events
+from datamigrate.words.errors import ClaimHeld, DatamigrateError
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
@@ -139,7 +140,10 @@ class Crew:
             why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
             self._keep(Result(name, outcome.value, reason=why))
         except Exception as error:
-            self._keep(_failure(self.scripts[name], error))
+            failure = _failure(self.scripts[name], error)
+            if not (job.effort.failed or isinstance(error, ClaimHeld)):  # nobody has told it yet
+                place.publish(events.Failed(name, failure.error.message if failure.error else ""))
+            self._keep(failure)
         finally:
             del self.jobs[name]
 

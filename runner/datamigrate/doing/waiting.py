@@ -53,9 +53,10 @@ class Standstill:
                 self.effort.waiting = why
                 now = time.monotonic()
                 if told is None or now - told >= TELL_AGAIN:
+                    seconds = 0.0 if told is None else now - began
                     told = now
                     await self.keep(why)
-                    self.place.publish(events.HeldBack(self.name, why, now - began))
+                    self.place.publish(events.HeldBack(self.name, why, seconds))
                 await anyio.sleep(LOOK_ROUND)
                 if time.monotonic() - looked >= LOOK_UP:
                     await self.look_up()

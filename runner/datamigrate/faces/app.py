@@ -30,6 +30,7 @@ from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
+from datamigrate.faces.company import company_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.scheduling import end_at, hours_of, keep_schedules, new_schedules, take_turns
 from datamigrate.faces.situation import Situation, situate
@@ -51,7 +52,8 @@ from datamigrate.words.exits import Exit
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked: which migrations, for how long, how patiently, and whether it may be slow.
+    """What `run` was asked: which migrations, for how long, how patiently, whether it may be slow,
+    and whether the database's health may hold it back.
 
     `until` is a time of the day, `due` leaves everything but what is scheduled alone, and what was failed
     before is not tried again without `retries_failed`, nor what is `spared` (see Agenda). Passing faults are
@@ -73,6 +75,7 @@ class RunOptions:
     retries_failed: bool = True
     least_attempts: int = 1
     spared: Mapping[str, tuple[str, datetime | None]] = field(default_factory=dict)
+    throttle: bool = True
     arguments: str = ""
 
     @property
@@ -216,6 +219,8 @@ class Application:
         # an operator may ask for more workers on the way; what nobody needs is not opened
         most = replace(settings, workers=MOST_WORKERS).connections
         async with self._writing(situation.whereabouts, most) as database:
+            due = [situation.script(step.migration.name) for step in situation.plan.to_do]
+            company = company_for(self.project, database, due, self.owner, options.throttle)
             run = await self._begin_run(database, options.arguments)
             await take_turns(database, self.ledger, situation)
             hours = hours_of(situation, self.clock)
@@ -225,8 +230,11 @@ class Application:
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
-                report = await run_plan(
-                    place, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                report = await company.keep(
+                    place,
+                    lambda at: run_plan(
+                        at, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                    ),
                 )
                 code, outcome = report.exit, _outcome(report)
             finally:

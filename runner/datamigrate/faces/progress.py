@@ -42,6 +42,10 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {f'has waited {human_duration(seconds)}' if seconds else 'waits'}: {reason}"
         case events.WentOn(migration=name, seconds=seconds):
             return f"{name}: goes on after {human_duration(seconds)}"
+        case events.Stalled(migration=name, seconds=seconds):
+            return f"{name}: no batch was done for {human_duration(seconds)}"
+        case events.Undelivered(migration=name, sink=sink, reason=reason):
+            return f"{name}: the {sink} did not take the notice: {reason}"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
         case events.Retuned(migration=name, tuning=tuning):

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from datamigrate.doing.rehearsal import Rehearsal
@@ -12,6 +12,8 @@ from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
+from datamigrate.faces.notices.logs import log_event
+from datamigrate.faces.notices.prometheus import serving_metrics
 from datamigrate.faces.output import Output
 from datamigrate.faces.page import write_page
 from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
@@ -22,7 +24,7 @@ from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.faces.staying import SHORTEST_POLL, Staying, lines_of, run_when_open
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.planner import Action
-from datamigrate.words.events import Event, Publish
+from datamigrate.words.events import Publish, publish_to
 from datamigrate.words.exits import Exit
 from datamigrate.words.secrets import redacted_arguments
 
@@ -33,7 +35,7 @@ async def run_and_report(
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
     work = run_when_open if options["wait_for_window"] else Application.run
-    with _progress(output) as publish:
+    with _progress(output, options["metrics_port"]) as publish:
         situation, report = await until_signalled(
             stop, lambda: work(application, asked, stop, publish), output.say
         )
@@ -63,7 +65,7 @@ async def run_and_report(
 async def stay_and_work(output: Output, application: Application, options: dict[str, Any]) -> Exit:
     """Run what is pending or due, again and again, until a signal ends it."""
     stop, asked = _asked(options)
-    with _progress(output) as publish:
+    with _progress(output, options["metrics_port"]) as publish:
         staying = Staying(application, asked, stop, publish, output.say, options["poll"] or SHORTEST_POLL)
         await until_signalled(stop, staying.work, output.say)
     return Exit.OK
@@ -74,7 +76,7 @@ async def upgrade_and_report(
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output) as publish:
+    with _progress(output, options["metrics_port"]) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
@@ -162,22 +164,19 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         until=options.get("until"),
         due=options.get("due", False),
         ignore_window=options["ignore_window"],
+        throttle=not options["no_throttle"],
         arguments=redacted_arguments(sys.argv[1:]),
     )
 
 
 @contextmanager
-def _progress(output: Output) -> Iterator[Publish]:
-    if output.log_json:
-        yield output.log
-    elif output.quiet:
-        yield _ignore
-    elif output.aside.file.isatty():
-        with Bar(output.aside) as bar:
-            yield bar
-    else:
-        yield Heartbeat(output.say)
-
-
-def _ignore(_event: Event) -> None:
-    """Nobody is listening."""
+def _progress(output: Output, metrics_port: int | None) -> Iterator[Publish]:
+    with ExitStack() as stack:
+        listeners: list[Publish] = [log_event]
+        if metrics_port is not None:
+            listeners.append(stack.enter_context(serving_metrics(metrics_port)))
+        if not (output.log_json or output.quiet):
+            is_terminal = output.aside.file.isatty()
+            shown = stack.enter_context(Bar(output.aside)) if is_terminal else Heartbeat(output.say)
+            listeners.append(shown)
+        yield publish_to(*listeners)

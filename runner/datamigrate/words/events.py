@@ -134,6 +134,22 @@ class Failed(Event):
 
 
 @dataclass(frozen=True)
+class Stalled(Event):
+    """Somebody is at work on it, and no batch was done for so many seconds; the reason, where one is known."""
+
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Undelivered(Event):
+    """A notice did not reach a sink, and why."""
+
+    sink: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class SchemaApplied(Event):
     """Alembic has applied these revisions."""
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from datamigrate.database.address import Address
 from datamigrate.database.faults import Fault
+from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import Slow, Walk
 
 
@@ -52,10 +53,11 @@ class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
     One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
-    that `calls_functions` can call Python from within a statement.
+    that `calls_functions` can call Python from within a statement. Of its health it tells the `signals`.
     """
 
     name: str
+    signals: frozenset[str]
     reads_while_writing: bool
     calls_functions: bool
 
@@ -73,6 +75,11 @@ class Dialect(Protocol):
 
     def is_refusal(self, error: BaseException) -> bool:
         """Whether this error says that we may read here, but not write."""
+
+    async def read_signal(
+        self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
+    ) -> Reading:
+        """What one of the signals says now, of a table where it is a table's."""
 
     async def written(self, connection: AsyncConnection) -> int | None:
         """A mark that grows by the bytes that the server writes for our changes; None where none is kept."""

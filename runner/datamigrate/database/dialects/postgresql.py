@@ -14,7 +14,9 @@ from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.faults import Fault
+from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
 from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
 
@@ -86,6 +88,7 @@ class PostgreSQL:
     may hand each transaction another server connection."""
 
     name = "postgresql"
+    signals = frozenset({*STATEMENTS, POOL_WAIT})
     reads_while_writing = True
     calls_functions = False
 
@@ -135,6 +138,14 @@ class PostgreSQL:
     def is_refusal(self, error: BaseException) -> bool:
         """A missing privilege, a standby, or a transaction that is read-only by the role's default."""
         return getattr(getattr(error, "orig", None), "sqlstate", None) in ("42501", "25006")
+
+    async def read_signal(
+        self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
+    ) -> Reading:
+        """One short statement on the server's statistics."""
+        relation = {} if table is None else {"relation": _quoted(table)}
+        value, trouble = (await connection.execute(sa.text(STATEMENTS[signal]), relation)).one()
+        return Reading(None if value is None else float(value), trouble)
 
     async def written(self, connection: AsyncConnection) -> int | None:
         """How far the write-ahead log has got, in bytes; others write to it too."""

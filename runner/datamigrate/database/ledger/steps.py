@@ -95,7 +95,7 @@ def wait(connection: Connection, tables: Tables, name: str, why: str | None) -> 
     """Keep why those who work on a migration wait just now, and since when; None when they go on."""
     t = tables.migration
     since = None if why is None else sa.func.coalesce(t.c.waiting_since, now())
-    connection.execute(sa.update(t).where(t.c.name == name).values(waiting=why, waiting_since=since))
+    connection.execute(sa.update(t).where(t.c.name == name).values(waiting=_kept(why), waiting_since=since))
 
 
 def begin_again(
