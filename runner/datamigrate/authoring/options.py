@@ -14,7 +14,8 @@ class FormOptions(TypedDict, total=False):
 
     `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
     seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
-    `hold`, to wait for `datamigrate approve` before the first run.
+    `hold`, to wait for `datamigrate approve` before the first run; `undo_log`, to keep what is changed, so that
+    `datamigrate revert` can put it back.
     """
 
     batch_size: int
@@ -23,6 +24,7 @@ class FormOptions(TypedDict, total=False):
     tags: Iterable[str]
     mask: Iterable[sa.ColumnClause[Any] | str]
     hold: bool
+    undo_log: bool
 
 
 OF_A_FREE_FORM = ("hold",)
@@ -72,4 +74,5 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "max_pause": _not_negative,
     "mask": lambda _, columns: _column_names(columns),
     "hold": _switch,
+    "undo_log": _switch,
 }

@@ -121,7 +121,8 @@ class Crew:
         name = step.migration.name
         job = self.jobs[name] = Job(step)
         try:
-            job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
+            undo = place.ledger.tables.undo
+            job.work = await work_for(place.database, self.scripts[name], self.settings.workers, undo)
             options, computes = step.migration.options, job.work.computes
             job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
             settings = job.tuned(UNTUNED)

@@ -32,7 +32,7 @@ async def run_and_report(
 ) -> Exit:
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
-    with _progress(output) as publish:
+    with progress_on(output) as publish:
         situation, report = await until_signalled(
             stop, lambda: application.run(asked, stop, publish), output.say
         )
@@ -61,7 +61,7 @@ async def upgrade_and_report(
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output) as publish:
+    with progress_on(output) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
@@ -145,12 +145,18 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
-        arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
+        arguments=as_called(),
     )
 
 
+def as_called() -> str:
+    """The words of this call, without passwords, for the history."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:]))
+
+
 @contextmanager
-def _progress(output: Output) -> Iterator[Publish]:
+def progress_on(output: Output) -> Iterator[Publish]:
+    """Where events go, so that a person or a log sees them."""
     if output.log_json:
         yield output.log
     elif output.quiet:

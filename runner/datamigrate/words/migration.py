@@ -27,7 +27,7 @@ class Options:
     `batch_size` is in rows; `target_time`, the wanted length of one batch's transaction, and
     `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
     asynchronous computations at a time; the values of `mask` columns are never shown; with `hold` no run
-    begins it before an operator approves.
+    begins it before an operator approves; with `undo_log` what it changes is kept, and can be put back.
     """
 
     batch_size: int | None = None
@@ -36,6 +36,7 @@ class Options:
     concurrency: int = 10
     mask: frozenset[str] = frozenset()
     hold: bool = False
+    undo_log: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from datamigrate.database.ledger.records import (
     TransitionRecord,
 )
 from datamigrate.database.ledger.tables import Tables, columns_in
+from datamigrate.database.ledger.undo import UndoSize, undo_sizes
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.tuning import tuning_from
@@ -28,8 +29,9 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
         sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
+    undo = undo_sizes(connection, tables)
     migrations = {
-        row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
+        row.name: _migration_record(row, tuple(ranges.get(row.name, ())), undo.get(row.name))
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
         )
@@ -71,7 +73,7 @@ def _range_record(row: Any) -> RangeRecord:
     )
 
 
-def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRecord:
+def _migration_record(row: Any, ranges: tuple[RangeRecord, ...], undo: UndoSize | None) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
         state=State(row.state),
@@ -88,4 +90,5 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRec
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
         ranges=ranges,
+        undo=undo,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from datamigrate.database.ledger.undo import UndoSize
 from datamigrate.thought.lifecycle import Standing, State
 from datamigrate.thought.planner import Record
 from datamigrate.thought.tuning import UNTUNED, Tuning
@@ -45,6 +46,7 @@ class MigrationRecord:
     moved_at: datetime | None = None
     tuning: Tuning = UNTUNED
     ranges: tuple[RangeRecord, ...] = ()
+    undo: UndoSize | None = None
 
     @property
     def standing(self) -> Standing:
@@ -132,5 +134,5 @@ def as_facts(record: Any) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
-        if name != "ranges"
+        if name not in ("ranges", "undo")
     }
