@@ -1,23 +1,30 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.undo import changed_since
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import this_process
 from datamigrate.doing.revert_work import revert_work
-from datamigrate.doing.reverting import Undone, revert
+from datamigrate.doing.reverting import Undone, revert, try_back
+from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.thought.lifecycle import Cause
-from datamigrate.words.events import Event
-from workbench import BATCH, FORMS, SMALL, Bench, opened
+from datamigrate.words.errors import BatchFailed, SchemaError
+from datamigrate.words.events import Event, Reverted
+from killing import Killer, only_killed
+from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -172,3 +179,262 @@ async def test_any_value_of_sqlite_comes_back_exactly_and_with_its_own_type(
         undone = await revert_on(database, script)
     assert (undone.result.outcome, undone.changed) == ("done", 0), undone.result
     assert repr(bench.database.rows(look)) == repr(before)
+
+
+# every form ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["update", "delete", "compute"])
+async def test_what_a_form_has_changed_is_as_it_was_and_is_pending_again(bench: Bench, form: str) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    before, script, heard = rows_of(bench), bench.script(kept(form)), list[Event]()
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert rows_of(bench) != before
+        undone = await revert_on(database, script, heard=heard)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", ROWS, 0)
+    assert rows_of(bench) == before
+    assert (bench.standing().state, bench.standing().rows) == ("reverted", ROWS)
+    assert [(e.rows, e.changed) for e in heard if isinstance(e, Reverted)] == [(ROWS, 0)]
+
+
+async def test_rows_that_somebody_has_changed_since_stay_and_are_named(bench: Bench) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    script = bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("UPDATE item SET new = -1 WHERE id = 3")
+        bench.database.execute("DELETE FROM item WHERE id = 6")
+        bench.database.execute("UPDATE item SET old = 77 WHERE id = 9")  # not what was written
+        undone = await revert_on(database, script)
+        async with database.looking() as connection:
+            keys = await connection.run_sync(changed_since, Ledger(this_process()).tables, NAME)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", ROWS - 2, 2)
+    assert sorted(keys) == ["3", "6"]
+    assert bench.database.rows(
+        "SELECT id, old, new FROM item WHERE new IS NOT NULL OR id = 9 ORDER BY id"
+    ) == [
+        (3, 1, -1),
+        (9, 77, None),
+    ]
+
+
+async def test_a_row_that_has_come_in_the_place_of_a_deleted_one_stays(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    script = bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("INSERT INTO item (id, serial, new) VALUES (1, 100, 5)")
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (1, 1)
+    assert bench.database.rows("SELECT id, serial FROM item ORDER BY id") == [(1, 100), (2, 1)]
+
+
+async def test_numbers_that_the_database_gives_and_generated_columns_come_back_with_a_row(
+    bench: Bench,
+) -> None:
+    always = "GENERATED ALWAYS AS IDENTITY" if bench.database.dialect == "postgresql" else ""
+    bench.database.script(
+        f'CREATE TABLE item (id INTEGER {always} PRIMARY KEY, new INTEGER, "od d" TEXT UNIQUE, '
+        "twice INTEGER GENERATED ALWAYS AS (id * 2) STORED);"
+    )
+    for text in ("a", "b"):
+        bench.database.execute('INSERT INTO item ("od d") VALUES (:text)', text=text)
+    before, script = rows_of(bench), bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert (await revert_on(database, script)).rows == 2
+    assert rows_of(bench) == before
+
+
+async def test_a_row_changed_twice_goes_back_to_its_beginning_through_its_middle(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    first = bench.script(kept("update").replace("new: item.c.old * 2", "new: item.c.id"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, first)
+        again = bench.script(
+            HOME
+            + "migrate = update_rows(item, pending=item.c.old < 50, undo_log=True,"
+            + " values={item.c.new: 7, item.c.old: item.c.old + 100})"
+        )
+        await reopen(database, again)
+        await bench.run_on(database, again)
+        assert bench.database.rows("SELECT id, old, new FROM item ORDER BY id") == [(1, 100, 7), (2, 101, 7)]
+        undone = await revert_on(database, again)
+    assert (undone.rows, undone.changed) == (4, 0)
+    assert bench.database.rows("SELECT id, old, new FROM item ORDER BY id") == [(1, 0, None), (2, 1, None)]
+
+
+async def reopen(database: Database, script: Script) -> None:
+    async with database.writing() as connection:
+        await Ledger(this_process()).command(connection, script.migration, Cause.RESET, "again")
+
+
+async def test_of_a_row_that_a_script_leaves_alone_nothing_is_kept(bench: Bench) -> None:
+    bench.table(rows=[(i,) for i in range(ROWS)])
+    script = bench.script(
+        HOME
+        + "@compute_rows(item, pending=pending, undo_log=True, reads=[item.c.old], writes=[item.c.new])\n"
+        + 'def migrate(row):\n    return {"new": row.old} if row.old % 2 else None'
+    )
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert bench.database.scalar("SELECT count(*) FROM datamigrate_undo") == ROWS // 2
+        assert (await revert_on(database, script)).rows == ROWS // 2
+
+
+async def test_a_column_of_arrays_that_python_computes_is_kept_row_by_row(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.database.script(
+        "CREATE TABLE item (id integer PRIMARY KEY, new text[]); INSERT INTO item VALUES (1), (2);"
+    )
+    script = bench.script(
+        'item = sa.table("item", sa.column("id", sa.Integer), sa.column("new", sa.ARRAY(sa.Text)))\n'
+        "@compute_rows(item, pending=item.c.new.is_(None), undo_log=True, reads=[item.c.id], writes=[item.c.new])\n"
+        'def migrate(row):\n    return {"new": ["a", str(row.id)]}'
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.rows("SELECT new FROM item ORDER BY id") == [(["a", "1"],), (["a", "2"],)]
+        assert (await revert_on(database, script)).rows == 2
+    assert bench.database.rows("SELECT * FROM item ORDER BY id") == [(1, None), (2, None)]
+
+
+# others at work -----------------------------------------------------------------------------------------
+
+
+async def test_workers_side_by_side_keep_what_they_change(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(i,) for i in range(100)])
+    before, script = rows_of(bench), bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script, settings=replace(SMALL, workers=3))
+        assert (await revert_on(database, script)).rows == 100
+    assert rows_of(bench) == before
+
+
+async def test_what_somebody_commits_while_the_batch_waits_for_it_is_what_is_kept(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(1,), (2,)])
+    script = bench.script(
+        HOME
+        + "migrate = update_rows(item, pending=item.c.old < 50, undo_log=True, values={item.c.old: item.c.old + 100})"
+    )
+    async with opened(bench.database) as database, anyio.create_task_group() as group:
+        with bench.database.engine.connect() as other:
+            other.execute(sa.text("UPDATE item SET old = 33 WHERE id = 1"))
+            group.start_soon(bench.run_on, database, script)
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            while not bench.database.scalar(waits):  # noqa: ASYNC110 - another process is waited for
+                await anyio.sleep(0.02)
+            other.commit()
+    assert bench.database.rows("SELECT id, old FROM item ORDER BY id") == [(1, 133), (2, 101)]
+    async with opened(bench.database) as database:
+        assert (await revert_on(database, script)).rows == 2
+    assert bench.database.rows("SELECT id, old FROM item ORDER BY id") == [(1, 33), (2, 1)]
+
+
+# stopped, killed, tried ---------------------------------------------------------------------------------
+
+
+async def test_killed_at_any_step_a_revert_goes_on_and_ends_as_if_undisturbed(bench: Bench) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    before, script = rows_of(bench), bench.script(kept("update"))
+    # what comes before its first batch is what comes before a run's
+    killer, at = Killer(since="SELECT min("), 0
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        at_every_step(database, killer)
+        while True:
+            bench.database.script(AS_THE_RUN_LEFT_IT)
+            killer.aim(at := at + 1)
+            if not await is_killed(database, script):
+                break
+            killer.aim(0)
+            if bench.standing().state != "reverted":
+                assert (await revert_on(database, script)).result.outcome == "done"
+            assert_undone(bench, before)
+    assert at > 10
+    assert_undone(bench, before)
+
+
+AS_THE_RUN_LEFT_IT = (
+    "UPDATE item SET new = old * 2; DELETE FROM written; UPDATE datamigrate_undo SET outcome = NULL;"
+    "UPDATE datamigrate_migration SET state = 'done';"
+)
+
+
+async def is_killed(database: Database, script: Script) -> bool:
+    try:
+        undone = await revert_on(database, script)
+    except BaseException as error:
+        if not only_killed(error):
+            raise
+        return True
+    assert undone.result.outcome == "done", undone.result
+    return False
+
+
+def assert_undone(bench: Bench, before: list[tuple[Any, ...]]) -> None:
+    assert rows_of(bench) == before
+    assert bench.written() == list(range(ROWS))
+    assert (bench.standing().state, bench.standing().rows) == ("reverted", ROWS)
+
+
+async def test_a_dry_run_shows_rows_and_leaves_nothing(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,), (3,)])
+    script = bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("INSERT INTO item (id, serial, new) VALUES (2, 100, 5)")
+        before = bench.database.dump()
+        work = await revert_work(database, NAME, Ledger(this_process()).tables.undo)
+        tried = await try_back(database, work, RehearsalLimits(shown=2))
+    assert bench.database.dump() == before
+    assert (tried.pending, tried.undone, tried.changed) == (3, 2, 1)
+    third, second = tried.rows
+    assert (third.before, third.after and third.after["serial"]) == (None, 2)
+    assert second.before == second.after
+
+
+async def test_a_batch_that_fails_says_so_and_goes_on_once_the_cause_is_mended(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    bench.database.script("CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (0), (1);")
+    reference = "ADD COLUMN parent INTEGER REFERENCES parent (id)"
+    bench.database.script(f"ALTER TABLE item {reference}; UPDATE item SET parent = serial;")
+    before, script = rows_of(bench), bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("DELETE FROM parent WHERE id = 0")
+        failed = (await revert_on(database, script)).result.error
+        assert isinstance(failed, BatchFailed)
+        assert "foreign key" in failed.message.lower()
+        assert "`datamigrate revert job` goes on" in failed.hint
+        assert bench.standing().state == "reverting"
+        bench.database.execute("INSERT INTO parent VALUES (0)")
+        assert (await revert_on(database, script)).rows == 2
+    assert rows_of(bench) == before
+
+
+async def test_a_column_that_is_gone_is_told_before_anything_is_done(bench: Bench) -> None:
+    bench.table(rows=[(1,)])
+    script = bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("ALTER TABLE item DROP COLUMN new")
+        with pytest.raises(SchemaError, match=r"item\.new is gone"):
+            await revert_work(database, NAME, Ledger(this_process()).tables.undo)
+
+
+async def test_rows_that_would_go_unkept_with_deleted_ones_are_told_beforehand(bench: Bench) -> None:
+    bench.table(rows=[(1,)])
+    bench.database.script(
+        "CREATE TABLE part (id INTEGER PRIMARY KEY, of INTEGER REFERENCES item (id) ON DELETE CASCADE);"
+    )
+    ran = await bench.run(bench.script(kept("delete")))
+    assert isinstance(ran.result.error, SchemaError)
+    assert "rows of part change with those of item (ON DELETE CASCADE)" in ran.result.error.message
+    assert bench.pending() == 1
