@@ -85,7 +85,8 @@ def test_following_operating_pauses_tunes_resumes_and_reverts(
     database.execute("UPDATE users SET email = 'A' || substr(email, 2)")
     project_without_data_migrations(tmp_path)
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
-    states = {name: state for name, state in database.rows("SELECT name, state FROM datamigrate_migration")}
+    rows = database.rows("SELECT name, state FROM datamigrate_migration")
+    states = {str(name): state for name, state in rows}
     assert (states["trim_names"], states["lower_emails"]) == ("pending", "reverted")
     assert database.scalar("SELECT count(*) FROM users WHERE email = 'Ada' || id || '@example.org'") == 1000
 
