@@ -53,26 +53,14 @@ def undo_sizes(connection: Connection, tables: Tables) -> dict[str, UndoSize]:
     while (
         name := connection.scalar(sa.select(sa.func.min(t.c.migration)).where(t.c.migration > name))
     ) is not None:
-        if size := undo_size(connection, tables, name, AT_A_GLANCE):
+        if size := _counted(connection, tables, name, AT_A_GLANCE):
             sizes[name] = size
     return sizes
 
 
-def undo_size(connection: Connection, tables: Tables, name: str, most: int | None = None) -> UndoSize | None:
-    """What the log has of one migration, counted up to so many entries; None when it has nothing."""
-    t = tables.undo
-    if not has_log(connection, tables):
-        return None
-    size = sa.func.length(t.c.key + t.c.before + sa.func.coalesce(t.c.after, ""))
-    some = sa.select(size.label("size")).where(t.c.migration == name)
-    some = some.limit(None if most is None else most + 1)
-    found = some.subquery()
-    count = sa.func.count(), sa.func.coalesce(sa.func.sum(found.c.size), 0)
-    rows, size_of_all = connection.execute(sa.select(*count).select_from(found)).one()
-    if not rows:
-        return None
-    more = most is not None and rows > most
-    return UndoSize(min(rows, most) if most is not None else rows, int(size_of_all), more)
+def undo_size(connection: Connection, tables: Tables, name: str) -> UndoSize | None:
+    """What the log has of one migration, counted to the end; None when it has nothing."""
+    return _counted(connection, tables, name, None) if has_log(connection, tables) else None
 
 
 def changed_since(connection: Connection, tables: Tables, name: str, most: int = 20) -> list[str]:
@@ -103,6 +91,19 @@ async def prune_some(connection: AsyncConnection, tables: Tables, name: str, old
     some = sa.select(t.c.id).where(*mine).order_by(t.c.id).limit(PRUNED)
     deleted: Any = await connection.execute(sa.delete(t).where(t.c.id.in_(some)))
     return int(deleted.rowcount)
+
+
+def _counted(connection: Connection, tables: Tables, name: str, most: int | None) -> UndoSize | None:
+    t = tables.undo
+    size = sa.func.length(t.c.key + t.c.before + sa.func.coalesce(t.c.after, ""))
+    some = sa.select(size.label("size")).where(t.c.migration == name)
+    found = some.limit(None if most is None else most + 1).subquery()
+    count = sa.func.count(), sa.func.coalesce(sa.func.sum(found.c.size), 0)
+    rows, size_of_all = connection.execute(sa.select(*count).select_from(found)).one()
+    if not rows:
+        return None
+    more = most is not None and rows > most
+    return UndoSize(most if more and most is not None else rows, int(size_of_all), more)
 
 
 def _human(size: float) -> str:
