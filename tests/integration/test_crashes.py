@@ -7,8 +7,8 @@ import pytest
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
-from killing import Killer, only_killed
-from workbench import BATCH, BOB, COMMIT, COMMITTED, FORMS, Bench, at_every_step, opened
+from datamigrate.testing.crashing import COMMIT, Killer, only_killed
+from workbench import BATCH, BOB, COMMITTED, FORMS, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio
 

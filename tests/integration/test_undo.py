@@ -20,10 +20,10 @@ from datamigrate.doing.reverting import Undone, revert, try_back
 from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
+from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.words.errors import BatchFailed, SchemaError
 from datamigrate.words.events import Event, Reverted
-from killing import Killer, only_killed
 from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio

@@ -94,6 +94,11 @@ ALLOWED = [
     ("reverted", "stamp", "done"),
     ("reverted", "downgrade", "reverted"),
     *((str(state), "prune-undo", str(state)) for state in State if state is not State.REVERTING),
+    ("pending", "due", "pending"),
+    ("done", "due", "pending"),
+    ("done", "pause", "paused"),
+    ("done", "cancel", "cancelled"),
+    ("failed", "due", "pending"),
 ]
 REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
 
@@ -114,6 +119,13 @@ def test_any_other_move_is_refused_with_a_hint(state: State, cause: Cause) -> No
     assert "datamigrate" in caught.value.hint
     assert "fill" in caught.value.hint
     assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize("cause", [Cause.PAUSE, Cause.CANCEL])
+def test_what_is_done_can_only_be_stopped_if_it_recurs(cause: Cause) -> None:
+    with pytest.raises(LifecycleError, match="makes no sense there") as caught:
+        advance("fill", State.DONE, cause, recurs=False)
+    assert "Nothing of it is left to do." in caught.value.hint
 
 
 def test_retrying_what_is_done_points_at_reset() -> None:
