@@ -5,7 +5,10 @@ import hashlib
 from collections.abc import Iterator
 
 _FORMS = frozenset({"update_rows", "compute_rows", "each_batch", "delete_rows"})
-_TUNING = frozenset({"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask", "hold"})
+_TUNING = frozenset(
+    {"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask", "hold"}
+    | {"on_row_error", "max_quarantined", "quarantine_values"}
+)
 
 
 def checksum(tree: ast.Module) -> str:

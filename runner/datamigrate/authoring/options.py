@@ -1,7 +1,7 @@
 """What an author may say of how the work is to be done, and what makes sense of it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import sqlalchemy as sa
 
@@ -14,7 +14,9 @@ class FormOptions(TypedDict, total=False):
 
     `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
     seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
-    `hold`, to wait for `datamigrate approve` before the first run.
+    `hold`, to wait for `datamigrate approve` before the first run. `on_row_error` says whether a row that
+    fails by itself stops the migration or is set aside, up to `max_quarantined` rows; `quarantine_values`,
+    to keep what such a row holds beside its key.
     """
 
     batch_size: int
@@ -23,6 +25,9 @@ class FormOptions(TypedDict, total=False):
     tags: Iterable[str]
     mask: Iterable[sa.ColumnClause[Any] | str]
     hold: bool
+    on_row_error: Literal["stop", "quarantine"]
+    max_quarantined: int
+    quarantine_values: bool
 
 
 OF_A_FREE_FORM = ("hold",)
@@ -34,7 +39,9 @@ def options_from(given: Mapping[str, Any], concurrency: int = 10) -> Options:
     if unknown := sorted(given.keys() - FormOptions.__annotations__.keys()):
         known = ", ".join(FormOptions.__annotations__)
         raise ScriptError(f"`{unknown[0]}` is no option of a form.", f"There are: {known}.")
-    settled = {name: _READ[name](name, value) for name, value in given.items() if name in _READ}
+    settled = {
+        _FIELDS.get(name, name): _READ[name](name, value) for name, value in given.items() if name in _READ
+    }
     return Options(concurrency=_positive("concurrency", concurrency), **settled)
 
 
@@ -62,6 +69,18 @@ def _switch(name: str, value: Any) -> bool:
     return value
 
 
+def _quarantines(name: str, value: Any) -> bool:
+    if value not in ("stop", "quarantine"):
+        raise ScriptError(f"`{name}` is {value!r}.", 'Write "stop" or "quarantine".')
+    return bool(value == "quarantine")
+
+
+def _whole_number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ScriptError(f"`{name}` is {value!r}.", "It must be a whole number.")
+    return int(_positive(name, value))
+
+
 def _column_names(value: Any) -> frozenset[str]:
     return frozenset(column if isinstance(column, str) else column.name for column in value)
 
@@ -72,4 +91,9 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "max_pause": _not_negative,
     "mask": lambda _, columns: _column_names(columns),
     "hold": _switch,
+    "on_row_error": _quarantines,
+    "max_quarantined": _whole_number,
+    "quarantine_values": _switch,
 }
+
+_FIELDS = {"on_row_error": "quarantines"}

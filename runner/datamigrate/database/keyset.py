@@ -63,6 +63,19 @@ def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     return sa.or_(sa.false(), *(_row(keyset) == _given(key) for key in keys))
 
 
+def none_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
+    """All rows but those with these keys."""
+    if len(keyset.names) > 1:
+        return sa.not_(one_of(keyset, keys))
+    return sa.not_(_row(keyset).in_([_parameter(key[0]) for key in keys]))
+
+
+def key_before(keyset: Keyset, key: Key) -> sa.Select[Any]:
+    """The next smaller key of the table."""
+    backwards = (c.desc() for c in keyset.columns)
+    return sa.select(*keyset.columns).where(_row(keyset) < _given(key)).order_by(*backwards).limit(1)
+
+
 def last_key(keyset: Keyset) -> sa.Select[Any]:
     """The largest key of the table."""
     return sa.select(*keyset.columns).order_by(*(c.desc() for c in keyset.columns)).limit(1)

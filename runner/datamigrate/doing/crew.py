@@ -9,6 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from datamigrate.authoring.script import Script
+from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
@@ -132,7 +133,8 @@ class Crew:
             outcome = await self._do(place, job, leads=True)
             halted = str(job.effort.halted) if job.effort.halted else place.stop.reason
             why = halted or "" if outcome is Outcome.STOPPED else ""
-            self._keep(Result(name, outcome.value, reason=why))
+            aside = await self._set_aside(place, name) if outcome is Outcome.DONE else 0
+            self._keep(Result(name, outcome.value, reason=why, quarantined=aside))
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
         finally:
@@ -157,6 +159,11 @@ class Crew:
             return await Executor(place, script, job.work, job.tuned, job.effort, self._hire, leads).run()
         finally:
             job.effort.at_work -= 1
+
+    async def _set_aside(self, place: Workplace, name: str) -> int:
+        quarantine = Quarantine(place.ledger.owner, place.ledger.tables, name)
+        async with place.database.looking() as connection:
+            return await quarantine.count(connection)
 
     def _keep(self, result: Result) -> None:
         # a failure is the migration's result, whichever of its workers met it

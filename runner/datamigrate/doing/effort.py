@@ -37,8 +37,8 @@ class Workplace:
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
-    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
-    has been `told`."""
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, how many rows were
+    found `quarantined` in the end, and whether that has been `told`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
@@ -47,6 +47,7 @@ class Effort:
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
     at_work: int = 0
+    quarantined: int = 0
     told: bool = False
 
     def why_stop(self, stop: Stop) -> str | None:

@@ -9,16 +9,20 @@ from typing import TypeVar
 
 import anyio
 import stamina
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import fault_of
 from datamigrate.database.faults import Fault
+from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
 from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slow
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
+from datamigrate.doing.poison import WHOLE, Isolation, Poison
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
@@ -52,7 +56,8 @@ class Executor:
 
     One that `leads` waits for what others hold, any other worker leaves when nothing is free, or when fewer
     are wanted; when more are wanted, they are asked for by `hire`. `in_doubt` is
-    true between a lost connection and the look at the ledger that tells what it had kept.
+    true between a lost connection and the look at the ledger that tells what it had kept. `in_line` is the
+    work without the rows that are in quarantine.
     """
 
     place: Workplace
@@ -68,6 +73,10 @@ class Executor:
     last_sign: float = field(default=0.0, init=False)
     ahead: Portion | None = field(default=None, init=False)
     tuning: Tuning = field(default=UNTUNED, init=False)
+    in_line: Work = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_line = self.work
 
     @property
     def settings(self) -> Settings:
@@ -138,7 +147,8 @@ class Executor:
                 return self._stopped(str(self.effort.halted))
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
-                finished = events.Finished(self.script.name, tally.rows, tally.left_alone, seconds)
+                aside = self.effort.quarantined
+                finished = events.Finished(self.script.name, tally.rows, tally.left_alone, seconds, aside)
                 self.effort.tell_end(self.place.publish, finished)
                 return Outcome.DONE
             self.effort.sweeps += 1
@@ -157,11 +167,14 @@ class Executor:
             except Cut:
                 self.claim, self.ahead = await self._retried(self._reread), None
                 continue
-            self.place.stop.count_batch()
-            self._count(change)
-            self.place.publish(self._batch_done(change, time.monotonic() - began))
+            self._note(change, time.monotonic() - began)
             await self._rest(self._pause_after(time.monotonic() - began))
         return None
+
+    def _note(self, change: Change, seconds: float) -> None:
+        self.place.stop.count_batch()
+        self._count(change)
+        self.place.publish(self._batch_done(change, seconds))
 
     def _pause_after(self, seconds: float) -> float:
         if self.place.database.dialect.reads_while_writing:
@@ -184,6 +197,8 @@ class Executor:
     async def _begin_walk(self) -> None:
         claim, parts = self._mine, self.settings.workers
         points: tuple[Key, ...] = ()
+        async with self.place.database.looking() as connection:
+            await self._leave_aside(connection)
         if claim.upper is not None or claim.exhausted:
             return
         async with self.place.database.looking() as connection:
@@ -210,6 +225,8 @@ class Executor:
             try:
                 return await self._retried(self._batch)
             except Exception as error:
+                if (isolation := self._isolation) and isolation.is_called_for(error):
+                    return await self._past_poison(isolation, error)
                 if not self.work.has_slices or self._fault_of(error) is not Fault.TIMEOUT:
                     raise
                 if is_smallest(self.pace):
@@ -239,10 +256,10 @@ class Executor:
         )
         return change
 
-    async def _prepared(self, claim: Claim) -> Portion:
+    async def _prepared(self, claim: Claim, pace: Pace | None = None) -> Portion:
         began = time.monotonic()
         look = partial(self.place.database.looking, self.settings.timeouts)
-        portion = await self.work.prepare(look, claim, self.pace)
+        portion = await self.in_line.prepare(look, claim, pace or self.pace)
         return replace(portion, seconds=time.monotonic() - began)
 
     def _read_already(self, claim: Claim) -> Portion | None:
@@ -256,12 +273,11 @@ class Executor:
         settings, ledger, began = self.settings, self.place.ledger, time.monotonic()
         thorough = claim.sweep > 0 or claim.cursor is None
         async with self.place.database.writing(settings.timeouts, settings.durable_batches) as connection:
-            change = await self.work.apply(connection, portion, thorough)
+            change = await self.in_line.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
-            pace = next_pace(portion.pace, max(seconds, portion.seconds), change.found, settings.limits)
-            if self.pace.rows >= settings.limits.min_rows:
-                # what was read ahead may be of a size that was wanted before
-                pace = fitted(pace, settings.limits)
+            pace = self._pace_behind(portion, change, max(seconds, portion.seconds))
+            if portion.claim.upper != claim.upper:
+                change = replace(change, exhausted=False)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
             await ledger.checkpoint(connection, claim, seconds)
@@ -275,9 +291,67 @@ class Executor:
             )
         return change
 
+    def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
+        if portion.pace == WHOLE:
+            return self.pace
+        limits = self.settings.limits
+        pace = next_pace(portion.pace, seconds, change.found, limits)
+        # what was read ahead may be of a size that was wanted before
+        return fitted(pace, limits) if self.pace.rows >= limits.min_rows else pace
+
     @property
     def _may_read_ahead(self) -> bool:
         return self.work.computes and self.place.database.dialect.reads_while_writing
+
+    # rows that fail ---------------------------------------------------------------------------------
+
+    @property
+    def _isolation(self) -> Isolation | None:
+        if not isinstance(self.in_line, RowsWork):
+            return None
+        return Isolation(self.place.database, self.script, self.in_line)
+
+    @property
+    def _quarantine(self) -> Quarantine:
+        return Quarantine(self.place.ledger.owner, self.place.ledger.tables, self.script.name)
+
+    async def _leave_aside(self, connection: AsyncConnection) -> None:
+        if isinstance(self.work, RowsWork):
+            self.in_line = self.work.apart_from(await self._quarantine.keys(connection))
+
+    async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
+        """Do what is before the row that fails, then set it aside, or raise what it failed with."""
+        self.ahead = None
+        poison = await isolation.poison_in(self._mine, self.pace, raised, self._do_up_to)
+        if poison is None:
+            return Change(self._mine.cursor, self._mine.exhausted, rows=0)
+        if isolation.is_timeout(poison.error) or not self.script.migration.options.quarantines:
+            kept = self.effort.done.rows
+            raise failed_batch(self.script.migration, poison.error, kept, poison.key) from poison.error
+        return await self._retried(partial(self._set_aside, isolation, poison))
+
+    async def _do_up_to(self, key: Key) -> None:
+        began = time.monotonic()
+        self._note(await self._retried(partial(self._slice, key)), time.monotonic() - began)
+
+    async def _slice(self, upper: Key) -> Change:
+        claim = self._mine
+        if claim.cursor == upper:  # the commit that seemed lost had arrived
+            return Change(upper, claim.exhausted, rows=0)
+        return await self._applied(claim, await self._prepared(replace(claim, upper=upper), WHOLE))
+
+    async def _set_aside(self, isolation: Isolation, poison: Poison, attempts: int = 2) -> Change:
+        claim, most = self._mine, self.script.migration.options.max_quarantined
+        if claim.cursor == poison.key:
+            return Change(claim.cursor, claim.exhausted, rows=0)
+        after = claim.after(poison.key, poison.key == claim.upper, 0, 0)
+        async with self.place.database.writing(self.settings.timeouts) as connection:
+            row = await isolation.described(connection, poison, attempts)
+            total = await self._quarantine.admit(connection, row, most)
+            await self.place.ledger.checkpoint(connection, after, 0.0)
+        self.claim = after
+        self.place.publish(events.Quarantined(self.script.name, show_key(row.key), row.error, total))
+        return Change(after.cursor, after.exhausted, rows=0)
 
     # verifying --------------------------------------------------------------------------------------
 
@@ -289,13 +363,15 @@ class Executor:
         """
         database = self.place.database
         async with database.looking() as connection:
-            leftover = await self.work.look(connection)
-        alone = await self.work.left_alone(database.looking) if leftover else 0
+            await self._leave_aside(connection)
+            leftover = await self.in_line.look(connection)
+        alone = await self.in_line.left_alone(database.looking) if leftover else 0
         if alone is None:
             return leftover
         async with database.writing() as connection:
-            leftover = await self.work.look(connection)
-            if not leftover or await self.work.count(connection) == alone:
+            leftover = await self.in_line.look(connection)
+            if not leftover or await self.in_line.count(connection) == alone:
+                await self._let_mended_out(connection)
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
                 after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
@@ -304,10 +380,21 @@ class Executor:
                 return ()
         return leftover
 
+    async def _let_mended_out(self, connection: AsyncConnection) -> None:
+        """Rows in quarantine that are no longer pending have been mended by somebody else, or deleted."""
+        if self.in_line is self.work or not isinstance(self.work, RowsWork):
+            return
+        keys = await self._quarantine.keys(connection)
+        pending = await self.work.pending_among(connection, keys)
+        self.effort.quarantined = len(pending)
+        if mended := tuple(key for key in keys if key not in pending):
+            await self._quarantine.release(connection, mended)
+            self.place.publish(events.Released(self.script.name, len(mended), show_keys(mended)))
+
     async def _begin_sweep(self, sweeps: int, leftover: tuple[Key, ...]) -> None:
         if sweeps > self.settings.max_sweeps:
             async with self.place.database.looking() as connection:
-                rows = await self.work.count(connection)
+                rows = await self.in_line.count(connection)
             raise KeepsComing(
                 f"{self.script.name}: after {self.settings.max_sweeps} sweeps {rows:,} rows are pending again "
                 f"(keys {show_keys(leftover)}): the application still writes the old form.",

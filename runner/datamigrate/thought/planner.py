@@ -49,14 +49,15 @@ class Schema:
 
 @dataclass(frozen=True)
 class Record:
-    """What the ledger remembers of a migration; `begun` when a run has ever worked on it, and how it came to
-    its state."""
+    """What the ledger remembers of a migration; `begun` when a run has ever worked on it, how it came to
+    its state, and how many rows it has set aside."""
 
     state: State
     checksum: str
     rows: int = 0
     begun: bool = True
     standing: Standing | None = None
+    quarantined: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ def _halt(migration: Migration, record: Record | None) -> Standing | None:
 
 def _finished(migration: Migration, record: Record) -> Step:
     if record.checksum == migration.checksum:
-        return Step(migration, Action.DONE, f"{record.rows:,} rows")
+        aside = f", {record.quarantined:,} quarantined" if record.quarantined else ""
+        return Step(migration, Action.DONE, f"{record.rows:,} rows{aside}")
     return Step(migration, Action.DRIFTED, "the script was edited after it was done")
 
 

@@ -28,6 +28,9 @@ class Options:
     `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
     asynchronous computations at a time; the values of `mask` columns are never shown; with `hold` no run
     begins it before an operator approves.
+
+    With `quarantines` a row that fails by itself is set aside, up to `max_quarantined` of them, and with
+    `quarantine_values` what it holds is kept beside its key.
     """
 
     batch_size: int | None = None
@@ -36,6 +39,9 @@ class Options:
     concurrency: int = 10
     mask: frozenset[str] = frozenset()
     hold: bool = False
+    quarantines: bool = False
+    max_quarantined: int = 100
+    quarantine_values: bool = False
 
 
 @dataclass(frozen=True)

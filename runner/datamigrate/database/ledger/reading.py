@@ -5,6 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from datamigrate.database.ledger.quarantine import count_all_aside
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
@@ -28,8 +29,9 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
         sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
+    aside = count_all_aside(connection, tables)
     migrations = {
-        row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
+        row.name: _migration_record(row, tuple(ranges.get(row.name, ())), aside.get(row.name, 0))
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
         )
@@ -71,7 +73,7 @@ def _range_record(row: Any) -> RangeRecord:
     )
 
 
-def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRecord:
+def _migration_record(row: Any, ranges: tuple[RangeRecord, ...], quarantined: int) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
         state=State(row.state),
@@ -88,4 +90,5 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRec
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
         ranges=ranges,
+        quarantined=quarantined,
     )

@@ -45,6 +45,7 @@ class MigrationRecord:
     moved_at: datetime | None = None
     tuning: Tuning = UNTUNED
     ranges: tuple[RangeRecord, ...] = ()
+    quarantined: int = 0
 
     @property
     def standing(self) -> Standing:
@@ -77,7 +78,8 @@ class MigrationRecord:
 
     def for_planning(self) -> Record:
         """What the planner needs of it."""
-        return Record(self.state, self.checksum, self.rows, self.started_at is not None, self.standing)
+        begun = self.started_at is not None
+        return Record(self.state, self.checksum, self.rows, begun, self.standing, self.quarantined)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import datamigrate
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
+from datamigrate.database.ledger.quarantine import release
 from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
 from datamigrate.database.ledger.records import LedgerView, Orders, RunRecord, TransitionRecord
@@ -117,6 +118,8 @@ class Ledger:
             return Held(tuple(str(r.owner) for r in busy), busy)
         await self._begin(connection, name, State(record.state), free or ranges[0])
         if edited:
+            # the text that rows failed with is not the one that will meet them
+            await connection.run_sync(release, self.tables, name)
             await connection.run_sync(steps.begin_again, self.tables, migration)
         number = 0 if edited else (free or ranges[0]).number
         return await connection.run_sync(occupy, self.tables, self.owner, name, number)
@@ -217,6 +220,7 @@ class Ledger:
                 batches=claim.tally.batches,
                 size=claim.size,
                 span=claim.span,
+                attempts=claim.attempts,
                 seconds=t.c.seconds + seconds,
                 heartbeat=now(),
             )
@@ -284,7 +288,9 @@ class Ledger:
 
     async def _release(self, connection: AsyncConnection, claim: Claim) -> None:
         updated = await connection.execute(
-            sa.update(self.tables.range).where(*self._ours(claim)).values(owner=None, heartbeat=None)
+            sa.update(self.tables.range)
+            .where(*self._ours(claim))
+            .values(owner=None, heartbeat=None, attempts=0)
         )
         _must_be_one(updated.rowcount, claim)
 
@@ -345,7 +351,7 @@ class Ledger:
         await connection.execute(
             sa.update(t)
             .where(t.c.migration == name)
-            .values(owner=None, heartbeat=None, generation=t.c.generation + 1)
+            .values(owner=None, heartbeat=None, generation=t.c.generation + 1, attempts=0)
         )
 
     async def refuse_if_held(
