@@ -17,8 +17,9 @@ from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
+from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller
 from datamigrate.doing.effort import Effort, Outcome, Workplace
-from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slow
+from datamigrate.doing.failing import InSlice, cause_of, failed_batch, show_keys, too_slow
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.poison import WHOLE, Isolation, Poison
@@ -74,6 +75,7 @@ class Executor:
     ahead: Portion | None = field(default=None, init=False)
     tuning: Tuning = field(default=UNTUNED, init=False)
     in_line: Work = field(init=False)
+    caution: Caution = field(default=Caution(), init=False)
 
     def __post_init__(self) -> None:
         self.in_line = self.work
@@ -158,6 +160,7 @@ class Executor:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
         self.pace, self.tuning, self.ahead = self._first_pace(), self.effort.tuning, None
         await self._retried(self._begin_walk)
+        await self._beware()
         while not self._mine.exhausted:
             if why := self.effort.why_stop(self.place.stop) or self._why_too_many():
                 return why
@@ -236,7 +239,9 @@ class Executor:
             await self._retried(self._halve)
 
     async def _halve(self) -> None:
-        pace = after_timeout(self.pace, self.settings.limits)
+        await self._resize(after_timeout(self.pace, self.settings.limits))
+
+    async def _resize(self, pace: Pace) -> None:
         claim = replace(self._mine, size=pace.rows, span=pace.span)
         async with self.place.database.writing() as connection:
             await self.place.ledger.resize(connection, claim)
@@ -279,10 +284,12 @@ class Executor:
             if portion.claim.upper != claim.upper:
                 change = replace(change, exhausted=False)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
-            claim = replace(claim, size=pace.rows, span=pace.span)
+            caution = self.caution.after_batch()
+            claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
             await ledger.checkpoint(connection, claim, seconds)
             orders = await ledger.orders(connection, claim.migration)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
+        self.caution = caution
         self._heed(orders)
         if orders.standing.state is State.FAILED and not self.effort.failed:
             raise BatchFailed(
@@ -292,7 +299,7 @@ class Executor:
         return change
 
     def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
-        if portion.pace == WHOLE:
+        if portion.pace == WHOLE or self.caution:
             return self.pace
         limits = self.settings.limits
         pace = next_pace(portion.pace, seconds, change.found, limits)
@@ -301,7 +308,8 @@ class Executor:
 
     @property
     def _may_read_ahead(self) -> bool:
-        return self.work.computes and self.place.database.dialect.reads_while_writing
+        reads_while_writing = self.place.database.dialect.reads_while_writing
+        return self.work.computes and reads_while_writing and not self.caution
 
     # rows that fail ---------------------------------------------------------------------------------
 
@@ -352,6 +360,33 @@ class Executor:
         self.claim = after
         self.place.publish(events.Quarantined(self.script.name, show_key(row.key), row.error, total))
         return Change(after.cursor, after.exhausted, rows=0)
+
+    async def _beware(self) -> None:
+        """Where too many processes have died, go on with half the batch, or without its only row."""
+        claim, self.caution = self._mine, Caution()
+        if not is_fatal(claim, self.settings.max_deaths):
+            return
+        isolation = self._isolation
+        if isolation is None:
+            raise fatal(claim)
+        if pace := smaller(claim, self.settings.first_rows):
+            self.caution = Caution(BATCHES, self.settings.max_deaths)
+            await self._retried(partial(self._resize, pace))
+            lost = f"{claim.attempts - 1} processes have died at this batch: now with {pace.rows:,} rows"
+            self.place.publish(events.Retrying(self.script.name, lost))
+            return
+        await self._retried(partial(self._without_fatal_row, isolation, claim))
+
+    async def _without_fatal_row(self, isolation: Isolation, claim: Claim) -> None:
+        assert claim.upper is not None
+        reach = Bounds(claim.cursor, claim.upper)
+        async with self.place.database.looking() as connection:
+            keys = await isolation.work.keys_in(connection, reach, 1)
+        key = keys[0] if keys else None
+        error = InSlice(reach, fatal(claim, key))
+        if key is None or not self.script.migration.options.quarantines:
+            raise failed_batch(self.script.migration, error, self.effort.done.rows, key)
+        await self._set_aside(isolation, Poison(key, error), claim.attempts - 1)
 
     # verifying --------------------------------------------------------------------------------------
 

@@ -140,7 +140,8 @@ def told(error: Exception, masked: bool) -> str:
 
 def _advice(error: Exception, key: Key | None) -> str:
     if key:
-        return 'Mend the script or this row, or have such rows set aside: on_row_error="quarantine".'
+        mend = error.hint if isinstance(error, DatamigrateError) else "Mend the script or this row."
+        return f'{mend} Or have such rows set aside, with on_row_error="quarantine" in the script.'
     if isinstance(error, DatamigrateError):
         return error.hint
     if "Textual SQL expression" in str(error):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
 from datamigrate.database.database import Database, open_database
+from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import MigrationRecord, RunRecord, TransitionRecord
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.schema.revisions import read_heads
@@ -38,6 +39,7 @@ from datamigrate.words.errors import (
 )
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
+from datamigrate.words.quarantine import SetAside
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Detail:
-    """One migration in full."""
+    """One migration in full, with the rows it has set aside."""
 
     step: Step | None
     script: Script | None
     record: MigrationRecord | None
     transitions: tuple[TransitionRecord, ...]
+    quarantine: tuple[SetAside, ...] = ()
 
 
 class Application:
@@ -119,8 +122,9 @@ class Application:
             situation = await self._read(database, whereabouts, library, (name,), ())
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
+                aside = await Quarantine(self.owner, self.ledger.tables, name).rows(connection)
         step = next((s for s in situation.plan.steps if s.migration.name == name), None)
-        return Detail(step, library.named(name), situation.record(name), tuple(transitions))
+        return Detail(step, library.named(name), situation.record(name), tuple(transitions), aside)
 
     async def runs(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
@@ -186,7 +190,8 @@ class Application:
         finished = situation.plan.having(Action.DONE) + situation.plan.having(Action.DRIFTED)
         done = [step.migration.name for step in finished if step.migration.name in names]
         counts = await self.count_pending(situation, done) if done else {}
-        stale = {n: c for n, c in counts.items() if c > situation.ledger.migrations[n].left_alone}
+        known = {n: situation.ledger.migrations[n] for n in counts}
+        stale = {n: c for n, c in counts.items() if c > known[n].left_alone + known[n].quarantined}
         for name, pending in stale.items():
             with suppress(LifecycleError, ClaimHeld):  # another run has reopened it meanwhile
                 await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
@@ -276,6 +281,13 @@ class Application:
             yield database
         finally:
             await database.close()
+
+    @asynccontextmanager
+    async def recording(self, situation: Situation) -> AsyncIterator[Database]:
+        """The situation's database to write to, with a ledger that is up to date."""
+        async with self._writing(situation.whereabouts) as database:
+            await self._ensure_ledger(database)
+            yield database
 
     async def _ensure_ledger(self, database: Database) -> None:
         async with database.writing() as connection:

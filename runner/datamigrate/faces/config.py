@@ -149,5 +149,6 @@ _KEYS: dict[str, _Set] = {
     "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=_positive(v))),
     "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=_count(v))),
     "max_attempts": _setting(lambda s, v: replace(s, max_attempts=_count(v))),
+    "max_deaths": _setting(lambda s, v: replace(s, max_deaths=_count(v))),
     "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=_switch(v))),
 }

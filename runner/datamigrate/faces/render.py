@@ -11,6 +11,7 @@ from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_f
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
+from datamigrate.faces.quarantining import quarantine_table, row_facts
 from datamigrate.faces.situation import Situation
 from datamigrate.thought.codec import decode_key, show_key
 from datamigrate.thought.interleaving import Journey, SchemaLeg
@@ -18,6 +19,9 @@ from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import TO_DO, Action, Plan, Step
 from datamigrate.thought.progress import Progress
 from datamigrate.words.duration import human_duration
+
+MOST_SHOWN = 10
+"""Rows in quarantine, in `show`."""
 
 _COLOURS = {
     "run": "green",
@@ -149,6 +153,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
+        "quarantined": record.quarantined if record else 0,
         "reason": _reason(step, record),
     }
 
@@ -188,6 +193,7 @@ def detail_facts(detail: Detail) -> dict[str, Any]:
         "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
+        "quarantine": [row_facts(row) for row in detail.quarantine],
     }
 
 
@@ -211,6 +217,10 @@ def show_detail(console: Console, detail: Detail) -> None:
                 r.owner or "",
             )
         console.print(ranges)
+    if detail.quarantine:
+        console.print(quarantine_table(detail.quarantine[:MOST_SHOWN]))
+        if len(detail.quarantine) > MOST_SHOWN:
+            console.print(f"... and {len(detail.quarantine) - MOST_SHOWN:,} rows in quarantine more")
     if detail.transitions:
         moves = _table("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
@@ -256,7 +266,8 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
-    return "; ".join(filter(None, (_why(step, record), tuned)))
+    aside = f"{record.quarantined:,} quarantined" if record and record.quarantined else ""
+    return "; ".join(filter(None, (_why(step, record), tuned, aside)))
 
 
 def _why(step: Step, record: MigrationRecord | None) -> str:

@@ -62,13 +62,14 @@ class Record:
 
 @dataclass(frozen=True)
 class Step:
-    """One migration's place in the plan."""
+    """One migration's place in the plan; a finished one may have rows `quarantined`."""
 
     migration: Migration
     action: Action
     reason: str
     waits_for_revisions: tuple[str, ...] = ()
     waits_for: tuple[str, ...] = ()
+    quarantined: int = 0
 
     def facts(self) -> dict[str, Any]:
         """The step as plain data, for JSON."""
@@ -154,8 +155,9 @@ def _halt(migration: Migration, record: Record | None) -> Standing | None:
 def _finished(migration: Migration, record: Record) -> Step:
     if record.checksum == migration.checksum:
         aside = f", {record.quarantined:,} quarantined" if record.quarantined else ""
-        return Step(migration, Action.DONE, f"{record.rows:,} rows{aside}")
-    return Step(migration, Action.DRIFTED, "the script was edited after it was done")
+        return Step(migration, Action.DONE, f"{record.rows:,} rows{aside}", quarantined=record.quarantined)
+    edited = "the script was edited after it was done"
+    return Step(migration, Action.DRIFTED, edited, quarantined=record.quarantined)
 
 
 def _is_settled(name: str, before: Mapping[str, Step], ledger: Mapping[str, Record]) -> bool:

@@ -30,6 +30,12 @@ class Quarantine:
         """The keys of its rows, the first that failed first."""
         return await connection.run_sync(keys_aside, self.tables, self.name)
 
+    async def holds(self, connection: AsyncConnection, key: Key) -> bool:
+        """Whether this row is in it; if so, it stays while the transaction lasts."""
+        t = self.tables.quarantine
+        query = sa.select(t.c.key).where(t.c.migration == self.name, t.c.key == encode_key(key))
+        return (await connection.execute(query.with_for_update())).first() is not None
+
     async def rows(self, connection: AsyncConnection) -> tuple[SetAside, ...]:
         """Its rows, the first that failed first; none where the ledger is older than that."""
         return await connection.run_sync(read_aside, self.tables, self.name)

@@ -70,6 +70,7 @@ def _range_record(row: Any) -> RangeRecord:
         seconds=row.seconds,
         owner=person(row.owner) if row.owner else None,
         heartbeat=row.heartbeat,
+        attempts=row._mapping.get("attempts") or 0,
     )
 
 

@@ -25,6 +25,7 @@ class RangeRecord:
     seconds: float
     owner: str | None
     heartbeat: datetime | None
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
