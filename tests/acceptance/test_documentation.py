@@ -77,11 +77,17 @@ def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, datab
     assert (tmp_path / "dry-run.html").exists()
 
 
-def test_following_operating_pauses_tunes_and_resumes(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_operating_pauses_and_resumes_and_sets_a_row_aside(
+    tmp_path: Path, database: ScratchDatabase
+) -> None:
     upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    database.execute("UPDATE users SET last_name = '' WHERE id = 742")
     project_without_data_migrations(tmp_path)
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
-    assert database.scalar("SELECT state FROM datamigrate_migration") == "pending"
+    found = database.rows("SELECT name, state FROM datamigrate_migration ORDER BY name")
+    assert found == [("initials", "done"), ("trim_names", "pending")]
+    assert database.rows("SELECT id FROM users WHERE full_name IS NULL") == [(742,)]
 
 
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:

@@ -60,14 +60,16 @@ def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
 
 def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     """Exactly the rows with these keys."""
-    return sa.or_(sa.false(), *(_row(keyset) == _given(key) for key in keys))
+    if not keys:
+        return sa.false()
+    if len(keyset.names) == 1:
+        return _row(keyset).in_([_parameter(value) for (value,) in keys])
+    return _row(keyset).in_(list(keys))
 
 
 def none_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     """All rows but those with these keys."""
-    if len(keyset.names) > 1:
-        return sa.not_(one_of(keyset, keys))
-    return sa.not_(_row(keyset).in_([_parameter(key[0]) for key in keys]))
+    return sa.not_(one_of(keyset, keys))
 
 
 def key_before(keyset: Keyset, key: Key) -> sa.Select[Any]:

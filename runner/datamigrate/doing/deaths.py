@@ -43,6 +43,11 @@ def smaller(claim: Claim, first_rows: int) -> Pace | None:
     return halved(pace) if pace.rows > 1 else None
 
 
+def why_smaller(claim: Claim, pace: Pace) -> str:
+    """What to tell of it."""
+    return f"{claim.attempts - 1} processes have died at this batch: now with {pace.rows:,} rows"
+
+
 def fatal(claim: Claim, key: Key | None = None) -> RowFailed:
     """The error of a row, or else of what is left of a range, at which the process dies."""
     row = f"Row {show_key(key)}: " if key else ""

@@ -14,16 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import fault_of
 from datamigrate.database.faults import Fault
-from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
-from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller
+from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller, why_smaller
 from datamigrate.doing.effort import Effort, Outcome, Workplace
-from datamigrate.doing.failing import InSlice, cause_of, failed_batch, show_keys, too_slow
+from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slow
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
-from datamigrate.doing.poison import WHOLE, Isolation, Poison
-from datamigrate.doing.rows_work import RowsWork
+from datamigrate.doing.poison import WHOLE, Isolation
+from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
@@ -202,9 +201,8 @@ class Executor:
         points: tuple[Key, ...] = ()
         async with self.place.database.looking() as connection:
             await self._leave_aside(connection)
-        if claim.upper is not None or claim.exhausted:
-            return
-        async with self.place.database.looking() as connection:
+            if claim.upper is not None or claim.exhausted:
+                return
             upper = await self.work.find_upper(connection)
             if upper is not None and parts > 1:
                 bounds, least = Bounds(claim.cursor, upper), 2 * self.settings.first_rows
@@ -315,28 +313,22 @@ class Executor:
 
     @property
     def _isolation(self) -> Isolation | None:
-        if not isinstance(self.in_line, RowsWork):
+        if not isinstance(self.work, WalkingWork) or not isinstance(self.in_line, WalkingWork):
             return None
-        return Isolation(self.place.database, self.script, self.in_line)
-
-    @property
-    def _quarantine(self) -> Quarantine:
-        return Quarantine(self.place.ledger.owner, self.place.ledger.tables, self.script.name)
+        return Isolation(self.place, self.script, self.work, self.in_line, self.settings.timeouts)
 
     async def _leave_aside(self, connection: AsyncConnection) -> None:
-        if isinstance(self.work, RowsWork):
-            self.in_line = self.work.apart_from(await self._quarantine.keys(connection))
+        if isolation := self._isolation:
+            self.in_line = await isolation.without_quarantined(connection)
 
     async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""
         self.ahead = None
         poison = await isolation.poison_in(self._mine, self.pace, raised, self._do_up_to)
-        if poison is None:
-            return Change(self._mine.cursor, self._mine.exhausted, rows=0)
-        if isolation.is_timeout(poison.error) or not self.script.migration.options.quarantines:
-            kept = self.effort.done.rows
-            raise failed_batch(self.script.migration, poison.error, kept, poison.key) from poison.error
-        return await self._retried(partial(self._set_aside, isolation, poison))
+        if poison is not None:
+            isolation.refuse(poison, self.effort.done.rows)
+            self.claim = await self._retried(lambda: isolation.set_aside(self._mine, poison))
+        return Change(self._mine.cursor, self._mine.exhausted, rows=0)
 
     async def _do_up_to(self, key: Key) -> None:
         began = time.monotonic()
@@ -347,19 +339,6 @@ class Executor:
         if claim.cursor == upper:  # the commit that seemed lost had arrived
             return Change(upper, claim.exhausted, rows=0)
         return await self._applied(claim, await self._prepared(replace(claim, upper=upper), WHOLE))
-
-    async def _set_aside(self, isolation: Isolation, poison: Poison, attempts: int = 2) -> Change:
-        claim, most = self._mine, self.script.migration.options.max_quarantined
-        if claim.cursor == poison.key:
-            return Change(claim.cursor, claim.exhausted, rows=0)
-        after = claim.after(poison.key, poison.key == claim.upper, 0, 0)
-        async with self.place.database.writing(self.settings.timeouts) as connection:
-            row = await isolation.described(connection, poison, attempts)
-            total = await self._quarantine.admit(connection, row, most)
-            await self.place.ledger.checkpoint(connection, after, 0.0)
-        self.claim = after
-        self.place.publish(events.Quarantined(self.script.name, show_key(row.key), row.error, total))
-        return Change(after.cursor, after.exhausted, rows=0)
 
     async def _beware(self) -> None:
         """Where too many processes have died, go on with half the batch, or without its only row."""
@@ -372,21 +351,10 @@ class Executor:
         if pace := smaller(claim, self.settings.first_rows):
             self.caution = Caution(BATCHES, self.settings.max_deaths)
             await self._retried(partial(self._resize, pace))
-            lost = f"{claim.attempts - 1} processes have died at this batch: now with {pace.rows:,} rows"
-            self.place.publish(events.Retrying(self.script.name, lost))
-            return
-        await self._retried(partial(self._without_fatal_row, isolation, claim))
-
-    async def _without_fatal_row(self, isolation: Isolation, claim: Claim) -> None:
-        assert claim.upper is not None
-        reach = Bounds(claim.cursor, claim.upper)
-        async with self.place.database.looking() as connection:
-            keys = await isolation.work.keys_in(connection, reach, 1)
-        key = keys[0] if keys else None
-        error = InSlice(reach, fatal(claim, key))
-        if key is None or not self.script.migration.options.quarantines:
-            raise failed_batch(self.script.migration, error, self.effort.done.rows, key)
-        await self._set_aside(isolation, Poison(key, error), claim.attempts - 1)
+            self.place.publish(events.Retrying(self.script.name, why_smaller(claim, pace)))
+        else:
+            kept = self.effort.done.rows
+            self.claim = await self._retried(lambda: isolation.past_fatal_row(self._mine, kept))
 
     # verifying --------------------------------------------------------------------------------------
 
@@ -406,7 +374,8 @@ class Executor:
         async with database.writing() as connection:
             leftover = await self.in_line.look(connection)
             if not leftover or await self.in_line.count(connection) == alone:
-                await self._let_mended_out(connection)
+                if (isolation := self._isolation) and self.in_line is not self.work:
+                    self.effort.quarantined = await isolation.let_mended_out(connection)
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
                 after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
@@ -414,17 +383,6 @@ class Executor:
                     self._heed(await self.place.ledger.orders(connection, self.script.name))
                 return ()
         return leftover
-
-    async def _let_mended_out(self, connection: AsyncConnection) -> None:
-        """Rows in quarantine that are no longer pending have been mended by somebody else, or deleted."""
-        if self.in_line is self.work or not isinstance(self.work, RowsWork):
-            return
-        keys = await self._quarantine.keys(connection)
-        pending = await self.work.pending_among(connection, keys)
-        self.effort.quarantined = len(pending)
-        if mended := tuple(key for key in keys if key not in pending):
-            await self._quarantine.release(connection, mended)
-            self.place.publish(events.Released(self.script.name, len(mended), show_keys(mended)))
 
     async def _begin_sweep(self, sweeps: int, leftover: tuple[Key, ...]) -> None:
         if sweeps > self.settings.max_sweeps:

@@ -273,6 +273,10 @@ class ComputeWork(RowsWork):
         )
 
 
+WalkingWork = SetWork | ComputeWork
+"""All that walks a table."""
+
+
 def reach_of(claim: Claim) -> Bounds:
     """What is left of a claim whose end is fixed."""
     assert claim.upper is not None

@@ -6,9 +6,10 @@ from functools import partial
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.quarantine import Quarantine
+from datamigrate.doing.blaming import blames_rows
 from datamigrate.doing.failing import cause_of, failed_batch
-from datamigrate.doing.poison import WHOLE, Isolation, Poison
-from datamigrate.doing.rows_work import ComputeWork, SetWork
+from datamigrate.doing.poison import WHOLE, Poison, described
+from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.settings import Settings
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import StillPending
@@ -33,11 +34,10 @@ async def try_again(
     database: Database,
     quarantine: Quarantine,
     script: Script,
-    work: SetWork | ComputeWork,
+    work: WalkingWork,
     settings: Settings,
 ) -> Tried:
     """Try every row in quarantine. Raises what no row is to blame for; what was done before stays."""
-    isolation = Isolation(database, script, work)
     async with database.looking() as connection:
         keys = await quarantine.keys(connection)
     tried = Tried()
@@ -45,10 +45,11 @@ async def try_again(
         try:
             tried = await _try_row(database, quarantine, work, settings, key, tried)
         except Exception as error:
-            if not isolation.is_called_for(error) and not isinstance(cause_of(error), StillPending):
+            cause = cause_of(error)
+            if not blames_rows(database.dialect, cause) and not isinstance(cause, StillPending):
                 raise failed_batch(script.migration, error, tried.done) from error
             async with database.writing() as connection:
-                row = await isolation.described(connection, Poison(key, error), attempts=1)
+                row = await described(connection, script, work, Poison(key, error), attempts=1)
                 await quarantine.admit(connection, row, most=len(keys))
             tried = replace(tried, left=tried.left + 1)
     return tried
@@ -57,7 +58,7 @@ async def try_again(
 async def _try_row(
     database: Database,
     quarantine: Quarantine,
-    work: SetWork | ComputeWork,
+    work: WalkingWork,
     settings: Settings,
     key: Key,
     tried: Tried,

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.doing.owner import is_gone
-from datamigrate.doing.rows_work import ComputeWork, SetWork
+from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.second_try import Tried, try_again
 from datamigrate.doing.settings import for_script
 from datamigrate.doing.working import work_for
@@ -40,7 +40,7 @@ async def retry_quarantined(application: Application, name: str, reason: str | N
                 connection, name, settings.claim_expiry, lambda owner: is_gone(owner, application.owner)
             )
         work = await work_for(database, script)
-        if not isinstance(work, SetWork | ComputeWork):
+        if not isinstance(work, WalkingWork):
             return Tried()
         settings = for_script(settings, script.migration.options, work.computes, None)
         tried = await try_again(database, quarantine, script, work, settings)

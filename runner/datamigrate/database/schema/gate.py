@@ -52,10 +52,11 @@ def judge(
     A script whose file is gone is taken at the ledger's word. A free form without `remaining` has
     nothing but that word either.
     """
-    done = record is not None and record.state is State.DONE
+    done = record is not None and record.state is State.DONE and (allow_quarantined or not aside)
     if script is None:
         unknown = "no script has this name, and the ledger does not know it"
         known = f"its file is gone, and it is {record.state}" if record else unknown
+        known += f" with {len(aside):,} rows quarantined" if aside else ""
         advice = "Restore its file, or mend op.require_data(...) in the revision."
         return OPEN if done else Verdict(False, known, advice)
     if isinstance(script.form, FreeForm) and script.form.remaining is None:
