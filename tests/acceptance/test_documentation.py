@@ -85,8 +85,8 @@ def test_following_operating_pauses_and_resumes_and_sets_a_row_aside(
     database.execute("UPDATE users SET last_name = '' WHERE id = 742")
     project_without_data_migrations(tmp_path)
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
-    found = database.rows("SELECT name, state FROM datamigrate_migration ORDER BY name")
-    assert found == [("initials", "done"), ("trim_names", "pending")]
+    found = dict(database.rows("SELECT name, state FROM datamigrate_migration"))
+    assert (found["initials"], found["trim_names"]) == ("done", "pending")
     assert database.rows("SELECT id FROM users WHERE full_name IS NULL") == [(742,)]
 
 

@@ -110,10 +110,11 @@ class Isolation:
         """
         if claim.cursor == poison.key:  # the commit that seemed lost had arrived
             return claim
-        after, most = claim.after(poison.key, poison.key == claim.upper, 0, 0), self.script.migration.options
+        after = claim.after(poison.key, poison.key == claim.upper, 0, 0)
+        most = self.script.migration.options.max_quarantined
         async with self.place.database.writing(self.timeouts) as connection:
             row = await described(connection, self.script, self.work, poison, attempts)
-            total = await self.quarantine.admit(connection, row, most.max_quarantined)
+            total = await self.quarantine.admit(connection, row, most)
             await self.place.ledger.checkpoint(connection, after, 0.0)
         self.place.publish(events.Quarantined(self.script.name, show_key(row.key), row.error, total))
         return after

@@ -324,4 +324,4 @@ def _outcome(report: Report) -> str:
         return f"failed: {failed.name}"
     if report.exit is Exit.STOPPED:
         return f"stopped: {report.stopped}"
-    return "done"
+    return "done with rows in quarantine" if report.exit is Exit.QUARANTINED else "done"
