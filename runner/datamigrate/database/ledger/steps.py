@@ -15,6 +15,7 @@ from datamigrate.thought.lifecycle import Cause, State, advance
 from datamigrate.words.claim import Owner
 from datamigrate.words.errors import UnknownMigration
 from datamigrate.words.migration import Migration
+from datamigrate.words.secrets import redacted
 
 
 def enrol(connection: Connection, tables: Tables, migration: Migration) -> None:
@@ -47,7 +48,7 @@ def move(
     after = advance(name, before, cause)
     values = {
         "state": after,
-        "reason": reason,
+        "reason": _kept(reason),
         "moved_by": str(owner),
         "moved_at": now(),
         "finished_at": None,
@@ -76,9 +77,13 @@ def note(
     after = advance(name, before, cause)
     connection.execute(
         sa.insert(tables.transition).values(
-            migration=name, before=before, after=after, cause=cause, reason=reason, owner=str(owner)
+            migration=name, before=before, after=after, cause=cause, reason=_kept(reason), owner=str(owner)
         )
     )
+
+
+def _kept(reason: str | None) -> str | None:
+    return reason and redacted(reason)
 
 
 def begin_again(
