@@ -26,6 +26,7 @@ from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Bounds, Key
 from datamigrate.words.quarantine import Failing
+from datamigrate.words.secrets import redacted
 
 WHOLE = Pace(10**9, 10**9)
 """The pace at which a batch ends where its slice does."""
@@ -159,4 +160,4 @@ async def described(
         image = await work.image(connection, poison.key)
         shown = {name: value for name, value in image.items() if name not in migration.options.mask}
         held = json.dumps(shown, default=str) if shown else None
-    return Failing(poison.key, f"{said.rstrip('.')}{at}", attempts, held)
+    return Failing(poison.key, redacted(f"{said.rstrip('.')}{at}"), attempts, held)

@@ -16,6 +16,7 @@ from datamigrate.words.claim import Owner
 from datamigrate.words.errors import TooManyQuarantined
 from datamigrate.words.migration import Key
 from datamigrate.words.quarantine import Failing, SetAside
+from datamigrate.words.secrets import redacted
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +105,12 @@ def remark(
 ) -> None:
     """Keep in the history what was done to rows in quarantine, which moves the migration nowhere."""
     state = connection.scalar(sa.select(tables.migration.c.state).where(tables.migration.c.name == name))
-    move = {"migration": name, "before": state, "after": state, "cause": what, "reason": reason}
-    connection.execute(sa.insert(tables.transition).values(move | {"owner": str(owner)}))
+    move = {"migration": name, "before": state, "after": state, "cause": what}
+    connection.execute(
+        sa.insert(tables.transition).values(
+            move | {"owner": str(owner), "reason": reason and redacted(reason)}
+        )
+    )
 
 
 def count_aside(connection: Connection, tables: Tables, name: str) -> int:
