@@ -90,6 +90,11 @@ def test_following_operating_pauses_and_resumes_and_sets_a_row_aside(
     assert database.rows("SELECT id FROM users WHERE full_name IS NULL") == [(742,)]
 
 
+def test_following_testing_shows_what_a_script_stands_and_what_one_does_not(tmp_path: Path) -> None:
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {}).follow(blocks_of(ROOT / "docs" / "testing.md"))
+
+
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])

@@ -12,7 +12,7 @@ import pytest
 from databases import ROOT
 
 PACKAGE = ROOT / "runner" / "datamigrate"
-FLOORS = ["words", "thought", "authoring", "database", "doing", "faces"]
+FLOORS = ["words", "thought", "authoring", "database", "doing", "faces", "testing"]
 
 
 def imports(file: Path) -> set[str]:

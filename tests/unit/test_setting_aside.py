@@ -16,7 +16,7 @@ from datamigrate.authoring.reading import parse
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.postgresql import PostgreSQL
 from datamigrate.database.dialects.sqlite import SQLite
-from datamigrate.database.keyset import Keyset, key_before, none_of
+from datamigrate.database.keyset import Keyset, last_before, none_of
 from datamigrate.doing.blaming import blames_rows
 from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller
 from datamigrate.faces.progress import describe
@@ -192,7 +192,7 @@ def test_rows_are_left_aside_by_their_keys() -> None:
     assert "(orders.tenant_id, orders.id) NOT IN (" in sql(
         sa.select(sa.literal(1)).where(none_of(several, [(1, 3), (2, 4)])), "sqlite"
     )
-    assert sql(key_before(alone, (7,)), "sqlite") == (
+    assert sql(last_before(alone, (7,)), "sqlite") == (
         "SELECT users.id AS id FROM users WHERE users.id < ? ORDER BY users.id DESC LIMIT ? OFFSET ?"
     )
 

@@ -60,8 +60,7 @@ def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
 
 def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     """Exactly the rows with these keys."""
-    if not keys:
-        return sa.false()
+    # no chain of ORs, of which SQLite bears a thousand only
     if len(keyset.names) == 1:
         return _row(keyset).in_([_parameter(value) for (value,) in keys])
     return _row(keyset).in_(list(keys))
@@ -72,8 +71,8 @@ def none_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     return sa.not_(one_of(keyset, keys))
 
 
-def key_before(keyset: Keyset, key: Key) -> sa.Select[Any]:
-    """The next smaller key of the table."""
+def last_before(keyset: Keyset, key: Key) -> sa.Select[Any]:
+    """The last key before this one."""
     backwards = (c.desc() for c in keyset.columns)
     return sa.select(*keyset.columns).where(_row(keyset) < _given(key)).order_by(*backwards).limit(1)
 
@@ -108,6 +107,11 @@ def pending_keys(
     """Keys of pending rows, in no order: the whole table's, or a slice's."""
     inside = [pending] + ([] if bounds is None else [within(keyset, bounds)])
     return sa.select(*keyset.columns).where(*inside).limit(limit)
+
+
+def any_key(keyset: Keyset) -> sa.Select[Any]:
+    """The key of any one row."""
+    return sa.select(*keyset.columns).limit(1)
 
 
 def null_keys(keyset: Keyset) -> sa.Select[Any]:

@@ -124,7 +124,7 @@ def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFaile
 
 
 def told(error: Exception, masked: bool) -> str:
-    """What is told of an error, in a line; where columns are `masked`, without the words of others."""
+    """What an error says, in a clause; without its text where columns are `masked`."""
     if isinstance(error, DatamigrateError):
         return error.message
     if masked:

@@ -14,7 +14,7 @@ from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate, RowsToWrite
 from datamigrate.database.fetching import fetch
-from datamigrate.database.keyset import Keyset, key_before, none_of, one_of, pending_keys
+from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys
 from datamigrate.doing.choosing import choose, find_upper, first_key
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
@@ -100,7 +100,7 @@ class RowsWork:
 
     async def slice_of(self, connection: AsyncConnection, key: Key) -> Bounds:
         """The slice that holds this row alone."""
-        return Bounds(await first_key(connection, key_before(self.keyset, key)), key)
+        return Bounds(await first_key(connection, last_before(self.keyset, key)), key)
 
     async def image(self, connection: AsyncConnection, key: Key) -> dict[str, Any]:
         """A row as it is now, column by column; empty when it is gone."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
@@ -13,6 +14,7 @@ from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
 from datamigrate.faces.quarantining import quarantine_table, row_facts
 from datamigrate.faces.situation import Situation
+from datamigrate.faces.tables import TextTable
 from datamigrate.thought.codec import decode_key, show_key
 from datamigrate.thought.interleaving import Journey, SchemaLeg
 from datamigrate.thought.lifecycle import State
@@ -50,7 +52,7 @@ def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
     if counts is not None:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
-        cells = [str(number), step.migration.name, _coloured(step.action), step.reason]
+        cells: list[RenderableType] = [str(number), step.migration.name, _coloured(step.action), step.reason]
         table.add_row(*cells, *([] if counts is None else [_count_text(counts, step)]))
     return table
 
@@ -201,7 +203,7 @@ def show_detail(console: Console, detail: Detail) -> None:
     """One migration in full, for people."""
     fields = Table.grid(padding=(0, 2))
     for label, value in _detail_fields(detail):
-        fields.add_row(label, value)
+        fields.add_row(label, Text(value))
     console.print(fields)
     if detail.record and detail.record.ranges:
         ranges = _table("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
@@ -294,13 +296,9 @@ def _key_text(encoded: str | None) -> str:
     return "" if encoded is None else show_key(decode_key(encoded))
 
 
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/]" if colour else word
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    return TextTable(*columns)

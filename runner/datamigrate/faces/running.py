@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from datamigrate.doing.rehearsal import Rehearsal
-from datamigrate.doing.sampling import RehearsalLimits
+from datamigrate.doing.sampling import limits_of
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
@@ -80,10 +80,11 @@ async def preview(
 ) -> Exit:
     """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
     situation = await application.situation(names, options["tags"])
-    limits = RehearsalLimits(
+    limits = limits_of(
+        application.project.configuration.settings,
+        options["max_time"],
         rows=options["sample"],
         shown=options["rows"],
-        settings=application.project.configuration.settings,
         batch_size=options["batch_size"],
         exact=options["count"],
     )

@@ -47,7 +47,7 @@ NICE = click.FloatRange(0, 1, max_open=True)
     "--max-time",
     callback=duration,
     metavar="DURATION",
-    help="Stop cleanly after this long (exit 75), e.g. 25m.",
+    help="Stop cleanly after this long (exit 75), e.g. 25m. Dry run: for each migration [5s].",
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
