@@ -20,7 +20,7 @@ from datamigrate.authoring.script import Script
 from datamigrate.database.address import address
 from datamigrate.database.database import Database, open_database
 from datamigrate.database.ledger.store import Ledger
-from datamigrate.doing.effort import Workplace
+from datamigrate.doing.effort import Brake, Workplace
 from datamigrate.doing.owner import this_process
 from datamigrate.doing.result import Result
 from datamigrate.doing.runner import run_plan
@@ -182,6 +182,7 @@ class Bench:
         wait: bool = True,
         meddle: Callable[[Database], None] | None = None,
         listen: Callable[[Event], None] | None = None,
+        brakes: tuple[Brake, ...] = (),
     ) -> Ran:
         """Run the script as a process of its own would; `meddle` gets at its connections first."""
         async with opened(self.database) as database:
@@ -196,6 +197,7 @@ class Bench:
                 owner=owner,
                 wait=wait,
                 listen=listen,
+                brakes=brakes,
             )
 
     async def run_on(
@@ -209,6 +211,7 @@ class Bench:
         owner: Owner | None = None,
         wait: bool = True,
         listen: Callable[[Event], None] | None = None,
+        brakes: tuple[Brake, ...] = (),
     ) -> Ran:
         """Run the script by an owner of its own on a database that is open already."""
         heard: list[Event] = []
@@ -216,7 +219,7 @@ class Bench:
         ledger, stop = Ledger(owner or this_process()), Stop(Budget(max_batches=max_batches))
         async with database.writing() as connection:
             await ledger.ensure(connection)
-        place = Workplace(database, ledger, stop, publish, wait)
+        place = Workplace(database, ledger, stop, publish, wait, brakes=brakes)
         plan = Plan((Step(script.migration, Action.RUN, "never run"),))
         report = await run_plan(place, plan, {script.name: script}, settings or self.settings, batch_size)
         return Ran(report.results[0], tuple(heard))

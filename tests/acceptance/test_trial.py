@@ -110,10 +110,10 @@ def test_the_schema_is_at_the_required_revision_and_no_further(project: Project,
     assert "nick" in on_sqlite("nicks").stage.tables["people"].c
 
 
-def test_what_it_depends_on_is_done_first_and_no_operator_is_waited_for(
+def test_what_it_depends_on_is_done_first_and_neither_an_operator_nor_a_window_is_waited_for(
     project: Project, on_sqlite: PUT
 ) -> None:
-    project.write_script("names", FULL_NAME.replace("values=", "hold=True, values="))
+    project.write_script("names", FULL_NAME.replace("values=", "hold=True, window='03:33-03:34', values="))
     body = NICK.replace("people.c.first", "people.c.full_name").replace("row.first", "row.full_name")
     project.write_script("nicks", body, requires=NICKNAMES, depends_on=("names",))
     trial = on_sqlite("nicks")

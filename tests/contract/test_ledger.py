@@ -40,7 +40,8 @@ pytestmark = pytest.mark.anyio
 
 EXPIRY = 60.0
 TABLES = {
-    f"datamigrate_{name}" for name in ("ledger", "migration", "range", "run", "transition", "quarantine")
+    f"datamigrate_{name}"
+    for name in ("ledger", "migration", "range", "run", "transition", "occurrence", "quarantine")
 }
 
 

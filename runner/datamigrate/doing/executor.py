@@ -24,6 +24,7 @@ from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.poison import WHOLE, Isolation
 from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.settings import Settings
+from datamigrate.doing.waiting import Standstill
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.lifecycle import HALTED, Cause, State
@@ -164,6 +165,9 @@ class Executor:
         while not self._mine.exhausted:
             if why := self.effort.why_stop(self.place.stop) or self._why_too_many():
                 return why
+            if await self._standstill.wait():
+                self.ahead = None
+                continue
             began = time.monotonic()
             try:
                 change = await self._batch_that_fits()
@@ -191,7 +195,21 @@ class Executor:
         while (left := waking - time.monotonic()) > 0 and not self.effort.why_stop(self.place.stop):
             await anyio.sleep(min(left, LOOK_UP))
             if left > LOOK_UP:
-                self._heed(await self._retried(self._orders))
+                await self._look_up()
+
+    @property
+    def _standstill(self) -> Standstill:
+        def keep(why: str | None) -> Awaitable[None]:
+            return self._retried(partial(self._keep_waiting, why))
+
+        return Standstill(self.place, self.script.name, self.effort, keep, self._look_up)
+
+    async def _keep_waiting(self, why: str | None) -> None:
+        async with self.place.database.writing() as connection:
+            await self.place.ledger.wait(connection, self.script.name, why)
+
+    async def _look_up(self) -> None:
+        self._heed(await self._retried(self._orders))
 
     async def _orders(self) -> Orders:
         async with self.place.database.looking() as connection:

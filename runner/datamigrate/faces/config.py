@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from datamigrate.doing.settings import Settings
+from datamigrate.thought.agenda import ANY_TIME, Timetable
+from datamigrate.thought.window import checked_zone, parse_window
 from datamigrate.words.duration import parse_duration
 from datamigrate.words.errors import ConfigurationError, UsageError
 
@@ -23,6 +25,7 @@ class Configuration:
     engine: str | None = None
     lint_since: str | None = None
     settings: Settings = field(default_factory=Settings)
+    timetable: Timetable = ANY_TIME
 
 
 def read_configuration(start: Path) -> Configuration:
@@ -104,6 +107,15 @@ def _switch(value: Any) -> bool:
     return value
 
 
+def _window(timetable: Timetable, value: Any) -> Timetable:
+    parse_window(_text(value))
+    return replace(timetable, window=value)
+
+
+def _zone(timetable: Timetable, value: Any) -> Timetable:
+    return replace(timetable, zone=checked_zone(_text(value)))
+
+
 def _setting(change: Callable[[Settings, Any], Settings]) -> _Set:
     return lambda configuration, value: replace(configuration, settings=change(configuration.settings, value))
 
@@ -137,6 +149,8 @@ _KEYS: dict[str, _Set] = {
     "schema": lambda c, v: replace(c, schema=_text(v)),
     "engine": lambda c, v: replace(c, engine=_text(v)),
     "lint_since": lambda c, v: replace(c, lint_since=_text(v)),
+    "window": lambda c, v: replace(c, timetable=_window(c.timetable, v)),
+    "timezone": lambda c, v: replace(c, timetable=_zone(c.timetable, v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),

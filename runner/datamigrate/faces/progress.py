@@ -38,6 +38,10 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
             return f"{name}: waiting for {holder}, who is running it"
+        case events.HeldBack(migration=name, reason=reason, seconds=seconds):
+            return f"{name}: {f'has waited {human_duration(seconds)}' if seconds else 'waits'}: {reason}"
+        case events.WentOn(migration=name, seconds=seconds):
+            return f"{name}: goes on after {human_duration(seconds)}"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
         case events.Retuned(migration=name, tuning=tuning):

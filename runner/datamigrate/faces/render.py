@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from datamigrate.authoring.script import Library
-from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
+from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
@@ -40,6 +40,8 @@ _COLOURS = {
     "held": "yellow",
     "paused": "yellow",
     "cancelled": "dim",
+    "scheduled": "dim",
+    "waiting": "yellow",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -108,7 +110,9 @@ def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
     halted = len(plan.having(Action.HALTED))
-    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
+    shut, scheduled = len(plan.having(Action.WAITING)), len(plan.having(Action.SCHEDULED))
+    numbers = {"blocked": blocked, "halted": halted, "outside their window": shut, "scheduled": scheduled}
+    waiting = "".join(f"; {number} {what}" for what, number in numbers.items() if number)
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -156,6 +160,8 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
         "quarantined": record.quarantined if record else 0,
+        "waiting": record.waiting if record else None,
+        "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
         "reason": _reason(step, record),
     }
 
@@ -189,10 +195,14 @@ def history_table(runs: Sequence[RunRecord]) -> Table:
 def detail_facts(detail: Detail) -> dict[str, Any]:
     """One migration in full, for programs."""
     script, record = detail.script, detail.record
+    ledger = as_facts(record) | {"tuning": record.tuning.facts()} if record else None
+    if record and ledger:
+        ledger["recurrence"] = as_facts(record.recurrence)
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
+        "ledger": ledger,
+        "occurrences": [as_facts(o) for o in detail.occurrences],
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
         "quarantine": [row_facts(row) for row in detail.quarantine],
@@ -223,11 +233,23 @@ def show_detail(console: Console, detail: Detail) -> None:
         console.print(quarantine_table(detail.quarantine[:MOST_SHOWN]))
         if len(detail.quarantine) > MOST_SHOWN:
             console.print(f"... and {len(detail.quarantine) - MOST_SHOWN:,} rows in quarantine more")
+    if detail.occurrences:
+        console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
         moves = _table("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
+
+
+def _occurrences_table(occurrences: Sequence[OccurrenceRecord]) -> Table:
+    table = _table("due", "begun", "finished", "rows", "outcome")
+    for o in occurrences:
+        times = (
+            f"{time:%Y-%m-%d %H:%M:%S}Z" if time else "" for time in (o.due_at, o.begun_at, o.finished_at)
+        )
+        table.add_row(*times, "" if o.rows is None else f"{o.rows:,}", o.outcome or "open")
+    return table
 
 
 def report_facts(report: Report) -> dict[str, Any]:
@@ -237,6 +259,7 @@ def report_facts(report: Report) -> dict[str, Any]:
         "results": [result.facts() for result in report.results],
         "stopped": report.stopped,
         "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
+        "waiting": [step.facts() for step in report.waiting],
     }
 
 
@@ -247,17 +270,20 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         m = script.migration
         fields += [("name", m.name), ("what it does", m.title), ("kind", m.kind), ("file", str(m.file))]
         fields += [("requires", " ".join(m.requires) or "-"), ("depends on", " ".join(m.depends_on) or "-")]
+        fields += [("window", m.options.window)] if m.options.window else []
+        fields += [("schedule", m.options.schedule)] if m.options.schedule else []
     if step:
         fields += [("plan", f"{step.action}: {step.reason}")]
     if record:
         fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
         fields += [("reason", record.reason)] if record.reason else []
         fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
+        fields += [("waits for", record.waiting)] if record.waiting else []
     return fields
 
 
 def _state_of(step: Step, record: MigrationRecord | None) -> str:
-    if step.action in (Action.DRIFTED, Action.OBSOLETE):
+    if step.action in (Action.DRIFTED, Action.OBSOLETE, Action.SCHEDULED):
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)
@@ -269,7 +295,13 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
     aside = f"{record.quarantined:,} quarantined" if record and record.quarantined else ""
-    return "; ".join(filter(None, (_why(step, record), tuned, aside)))
+    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, aside)))
+
+
+def _waiting_for(record: MigrationRecord | None) -> str:
+    if record is None or not record.waiting or not record.waiting_since:
+        return ""
+    return f"waits since {record.waiting_since:%H:%M:%S}Z: {record.waiting}"
 
 
 def _why(step: Step, record: MigrationRecord | None) -> str:

@@ -110,7 +110,9 @@ class Grounds:
         while (name := await self._knock(revision, but, met)) is not None:
             met.add(name)
             others = alone(self.project, name).going_to(scratch.urls[0])
-            options = RunOptions(names=(name,), batch_size=BATCH_OF_OTHERS, allow_slow=True)
+            options = RunOptions(
+                names=(name,), batch_size=BATCH_OF_OTHERS, allow_slow=True, ignore_window=True
+            )
             await Application(others).run(options, Stop(), _ignore)
 
     async def _knock(self, revision: str, but: str, met: set[str]) -> str | None:
@@ -261,7 +263,12 @@ class Stage:
 
     def _report(self, names: Sequence[str], publish: Publish, batch_size: int, budget: Budget) -> Report:
         options = RunOptions(
-            names=tuple(names), budget=budget, batch_size=batch_size, allow_slow=True, arguments="pytest"
+            names=tuple(names),
+            budget=budget,
+            batch_size=batch_size,
+            allow_slow=True,
+            ignore_window=True,
+            arguments="pytest",
         )
         with self.grounds.pointer.at(self.scratch):
             return waited(self._run(options, publish))

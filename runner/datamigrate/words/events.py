@@ -60,6 +60,22 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
+class HeldBack(Event):
+    """No batch begins for now, and why: the database is not well, or the time is not right. Told again while
+    that lasts, with how many `seconds` it has lasted."""
+
+    reason: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class WentOn(Event):
+    """What held it back for so many seconds holds it back no more."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Alone(Event):
     """So many workers were asked for, and one will do it, and why."""
 

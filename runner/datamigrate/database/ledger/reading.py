@@ -1,20 +1,25 @@
 """Reading the ledger on a plain connection, whoever's transaction it is in."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.occurrences import latest_of_each
 from datamigrate.database.ledger.quarantine import count_all_aside
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
+    OccurrenceRecord,
     RangeRecord,
     RunRecord,
     TransitionRecord,
 )
 from datamigrate.database.ledger.tables import Tables, columns_in
 from datamigrate.database.ledger.upgrading import ledger_version
+from datamigrate.thought.agenda import Recurrence
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.tuning import tuning_from
 from datamigrate.words.claim import Tally, person
@@ -22,21 +27,25 @@ from datamigrate.words.claim import Tally, person
 
 def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     """Everything it knows of migrations; nothing where it does not exist. Raises LedgerTooNew."""
+    at = connection.scalar(sa.select(now())) or datetime.now(UTC)
     if (version := ledger_version(connection, tables)) is None:
-        return LedgerView()
+        return LedgerView(at=at)
     ranges: dict[str, list[RangeRecord]] = {}
     for row in connection.execute(
         sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
     aside = count_all_aside(connection, tables)
+    occurrences = latest_of_each(connection, tables, version)
     migrations = {
-        row.name: _migration_record(row, tuple(ranges.get(row.name, ())), aside.get(row.name, 0))
+        row.name: _migration_record(
+            row, tuple(ranges.get(row.name, ())), occurrences.get(row.name), aside.get(row.name, 0)
+        )
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
         )
     }
-    return LedgerView(migrations, exists=True)
+    return LedgerView(migrations, exists=True, at=at)
 
 
 def read_runs(connection: Connection, tables: Tables, limit: int) -> list[RunRecord]:
@@ -74,7 +83,9 @@ def _range_record(row: Any) -> RangeRecord:
     )
 
 
-def _migration_record(row: Any, ranges: tuple[RangeRecord, ...], quarantined: int) -> MigrationRecord:
+def _migration_record(
+    row: Any, ranges: tuple[RangeRecord, ...], occurrence: OccurrenceRecord | None, quarantined: int
+) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
         state=State(row.state),
@@ -90,6 +101,14 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...], quarantined: in
         moved_by=row._mapping.get("moved_by"),
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
+        waiting=row._mapping.get("waiting"),
+        waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
         quarantined=quarantined,
+        recurrence=Recurrence(
+            schedule=row._mapping.get("schedule"),
+            since=row._mapping.get("scheduled_at"),
+            due=occurrence.due_at if occurrence else None,
+            is_open=occurrence is not None and occurrence.finished_at is None,
+        ),
     )

@@ -2,11 +2,11 @@
 
 import sys
 
-from datamigrate.faces.cli import beginning, examining, looking, quarantining, working
+from datamigrate.faces.cli import beginning, examining, lasting, looking, quarantining, working
 from datamigrate.faces.cli.frame import cli
 from datamigrate.words.exits import Exit
 
-__all__ = ["beginning", "cli", "examining", "looking", "main", "quarantining", "working"]
+__all__ = ["beginning", "cli", "examining", "lasting", "looking", "main", "quarantining", "working"]
 
 
 def main() -> None:
