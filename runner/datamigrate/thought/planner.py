@@ -72,8 +72,8 @@ class Step:
     """One migration's place in the plan.
 
     `due` is the due time whose occurrence a run has to begin first; `at` is when one that is `scheduled` or
-    `waiting` may run; `done_before` when an earlier occurrence of one that is scheduled was completed. A finished one may have
-    rows `quarantined`.
+    `waiting` may run; `done_before` when an earlier occurrence of one that is scheduled was completed.
+    A finished one may have rows `quarantined`.
     """
 
     migration: Migration
