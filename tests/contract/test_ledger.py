@@ -17,8 +17,9 @@ import datamigrate
 from databases import ScratchDatabase
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate
+from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.store import Held, Ledger
-from datamigrate.database.ledger.tables import VERSION, Tables, columns_in
+from datamigrate.database.ledger.tables import VERSION, Tables, columns_in, since
 from datamigrate.database.ledger.upgrading import Upgrade, ensure_ledger
 from datamigrate.thought.lifecycle import Cause, Standing, State
 from datamigrate.words.claim import Claim, Owner
@@ -28,9 +29,11 @@ from datamigrate.words.errors import (
     Fenced,
     LedgerTooNew,
     LifecycleError,
+    TooManyQuarantined,
     UnknownMigration,
 )
 from datamigrate.words.migration import Key, Options
+from datamigrate.words.quarantine import Failing
 from workbench import ANN, BOB, NAME, age_claim, migration, opened
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +41,16 @@ pytestmark = pytest.mark.anyio
 EXPIRY = 60.0
 TABLES = {
     f"datamigrate_{name}"
-    for name in ("ledger", "migration", "range", "run", "transition", "occurrence", "undo")
+    for name in (
+        "ledger",
+        "migration",
+        "range",
+        "run",
+        "transition",
+        "occurrence",
+        "undo",
+        "quarantine",
+    )
 }
 
 
@@ -714,19 +726,25 @@ async def test_a_script_that_holds_is_enrolled_as_held_and_waits_for_approval(
         assert isinstance(await book.claim(ANN), Claim)
 
 
+def take_back_to(database: ScratchDatabase, version: int) -> None:
+    """Make the ledger what it was in this version."""
+    for table in reversed(Ledger(ANN).tables.metadata.sorted_tables):
+        if since(table) > version:
+            database.execute(f"DROP TABLE {table.name}")
+            continue
+        for column in table.c:
+            if since(column) > version:
+                database.execute(f"ALTER TABLE {table.name} DROP COLUMN {column.name}")
+    database.execute("UPDATE datamigrate_ledger SET version = :version", version=version)
+
+
 async def test_a_ledger_of_version_1_can_be_looked_at_as_it_is_and_is_upgraded_by_the_first_write(
     database: ScratchDatabase,
 ) -> None:
     async with opened(database) as ours:
         book = await Book(ours).enrolled()
         await book.step(ANN, "leave", await book.claimed(ANN), Cause.STOP, "SIGTERM")
-        for table in reversed(Ledger(ANN).tables.metadata.sorted_tables):
-            if not columns_in(table, 1):
-                database.execute(f"DROP TABLE {table.name}")
-                continue
-            for column in set(table.c) - set(columns_in(table, 1)):
-                database.execute(f"ALTER TABLE {table.name} DROP COLUMN {column.name}")
-        database.execute("UPDATE datamigrate_ledger SET version = 1")
+        take_back_to(database, 1)
         before = database.dump()
         async with ours.looking() as connection:
             old = (await Ledger(ANN).view(connection)).migrations[NAME]
@@ -738,3 +756,95 @@ async def test_a_ledger_of_version_1_can_be_looked_at_as_it_is_and_is_upgraded_b
         async with ours.looking() as connection:
             new = (await Ledger(ANN).view(connection)).migrations[NAME]
         assert (new.state, new.moved_by) == (State.PAUSED, str(BOB))
+
+
+# rows that fail, and processes that die --------------------------------------------------------------------
+
+
+def quarantine(owner: Owner = ANN) -> Quarantine:
+    return Quarantine(owner, Ledger(owner).tables, NAME)
+
+
+async def test_a_row_set_aside_is_kept_with_its_error_and_counted_when_it_fails_again(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        await Book(ours).enrolled()
+        async with ours.writing() as connection:
+            assert await quarantine().admit(connection, Failing((7, "a"), "no number", 2, "{}"), most=2) == 1
+        async with ours.writing() as connection:
+            assert await quarantine(BOB).admit(connection, Failing((7, "a"), "still none", 1), most=1) == 1
+        async with ours.looking() as connection:
+            [row] = await quarantine().rows(connection)
+            view = await Ledger(ANN).view(connection)
+    assert (row.key, row.error, row.attempts, row.held, row.owner) == (
+        (7, "a"),
+        "still none",
+        3,
+        None,
+        str(BOB),
+    )
+    assert row.first_at is not None
+    assert row.last_at is not None
+    assert row.first_at <= row.last_at
+    assert view.migrations[NAME].quarantined == 1
+
+
+async def test_no_more_rows_are_set_aside_than_may_be(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        await Book(ours).enrolled()
+        async with ours.writing() as connection:
+            await quarantine().admit(connection, Failing((1,), "no number"), most=1)
+        with pytest.raises(TooManyQuarantined, match="row 2 fails too"):
+            async with ours.writing() as connection:
+                await quarantine().admit(connection, Failing((2,), "no number"), most=1)
+        async with ours.looking() as connection:
+            assert await quarantine().keys(connection) == ((1,),)
+
+
+async def test_rows_are_in_line_again_after_a_reset_and_for_an_edited_script(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        for number, again in enumerate(("edited", "reset")):
+            claim = await book.claimed(ANN)
+            async with ours.writing() as connection:
+                await quarantine().admit(connection, Failing((number,), "no number"), most=9)
+            await book.step(ANN, "leave", claim, Cause.STOP, "SIGTERM")
+            if again == "edited":
+                await book.step(ANN, "leave", await book.claim(ANN, checksum="1" * 16), Cause.STOP, "SIGTERM")
+            else:
+                await book.step(ANN, "command", migration(checksum="1" * 16), Cause.RESET, None)
+            async with ours.looking() as connection:
+                assert await quarantine().count(connection) == 0
+
+
+async def test_claims_are_counted_until_a_checkpoint_or_a_clean_end(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        attempts = []
+        for number in range(3):
+            claim = await book.claim(
+                replace(ANN, token=str(number)), gone=(replace(ANN, token=str(number - 1)).identity,)
+            )
+            attempts.append(claim.attempts)
+        assert attempts == [1, 2, 3]
+        moved = claim.after((5,), False, 5, 0)
+        await book.step(claim.owner, "begin_walk", replace(claim, upper=(9,)))
+        assert database.scalar("SELECT attempts FROM datamigrate_range") == 3
+        await book.step(claim.owner, "checkpoint", replace(moved, upper=(9,)), 0.1)
+        assert database.scalar("SELECT attempts FROM datamigrate_range") == 0
+        again = await book.claim(BOB, gone=(claim.owner.identity,))
+        assert again.attempts == 1
+        await book.step(BOB, "leave", again, Cause.STOP, "SIGTERM")
+        assert database.scalar("SELECT attempts FROM datamigrate_range") == 0
+
+
+async def test_looking_at_a_ledger_of_version_2_finds_no_rows_set_aside(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        await Book(ours).enrolled()
+        take_back_to(database, 2)
+        async with ours.looking() as connection:
+            assert await quarantine().rows(connection) == ()
+            assert (await Ledger(ANN).view(connection)).migrations[NAME].quarantined == 0

@@ -44,6 +44,8 @@ tuned = update_rows(
     target_time=0.25,
     max_pause=2,
     tags=["nightly"],
+    on_row_error="quarantine",
+    max_quarantined=10,
 )
 gone = delete_rows(users, key=users.c.id, pending=users.c.new < sa.func.now(), tags="nightly")
 

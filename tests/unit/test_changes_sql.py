@@ -286,7 +286,7 @@ def test_a_single_timeout_is_set_locally_too() -> None:
             "sqlite",
             "UPDATE datamigrate_range SET cursor=?, upper=?, exhausted=?, sweep=?, rows=?, left_alone=?, "
             "batches=?, size=?, span=?, seconds=(datamigrate_range.seconds + ?), "
-            "heartbeat=strftime('%Y-%m-%d %H:%M:%f', 'now') "
+            "heartbeat=strftime('%Y-%m-%d %H:%M:%f', 'now'), attempts=? "
             "WHERE datamigrate_range.migration = ? AND datamigrate_range.number = ? "
             "AND datamigrate_range.generation = ? AND datamigrate_range.owner = ? "
             "AND datamigrate_range.upper IS ?",
@@ -296,10 +296,10 @@ def test_a_single_timeout_is_set_locally_too() -> None:
             "UPDATE datamigrate_range SET cursor=$1::VARCHAR, upper=$2::VARCHAR, exhausted=$3::BOOLEAN, "
             "sweep=$4::INTEGER, rows=$5::BIGINT, left_alone=$6::BIGINT, batches=$7::BIGINT, "
             "size=$8::INTEGER, span=$9::INTEGER, seconds=(datamigrate_range.seconds + $10::FLOAT), "
-            "heartbeat=clock_timestamp() "
-            "WHERE datamigrate_range.migration = $11::VARCHAR AND datamigrate_range.number = $12::INTEGER "
-            "AND datamigrate_range.generation = $13::BIGINT AND datamigrate_range.owner = $14::VARCHAR "
-            "AND datamigrate_range.upper IS NOT DISTINCT FROM $15::VARCHAR",
+            "heartbeat=clock_timestamp(), attempts=$11::INTEGER "
+            "WHERE datamigrate_range.migration = $12::VARCHAR AND datamigrate_range.number = $13::INTEGER "
+            "AND datamigrate_range.generation = $14::BIGINT AND datamigrate_range.owner = $15::VARCHAR "
+            "AND datamigrate_range.upper IS NOT DISTINCT FROM $16::VARCHAR",
         ),
     ],
 )
@@ -329,6 +329,7 @@ def test_a_checkpoint_keeps_the_claim() -> None:
         "size": 500,
         "span": 4000,
         "seconds_1": 0.5,
+        "attempts": 0,
         "migration_1": "fill",
         "number_1": 2,
         "generation_1": 7,

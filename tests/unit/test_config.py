@@ -41,12 +41,13 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "claim_expiry": (90, Settings(claim_expiry=90.0)),
     "max_sweeps": (2, Settings(max_sweeps=2)),
     "max_attempts": (3, Settings(max_attempts=3)),
+    "max_deaths": (5, Settings(max_deaths=5)),
     "window": (NIGHT, Configuration(ROOT, timetable=Timetable(window=NIGHT))),
     "timezone": ("Asia/Tokyo", Configuration(ROOT, timetable=Timetable(zone="Asia/Tokyo"))),
     "synchronous_commit": (True, Settings(durable_batches=True)),
 }
 TEXTS = ["scripts", "schema", "engine", "lint_since", "window", "timezone"]
-COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts"]
+COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts", "max_deaths"]
 DURATIONS = ["target_time", "pause", "lock_timeout", "statement_timeout", "idle_timeout", "claim_expiry"]
 
 

@@ -6,18 +6,8 @@ from collections.abc import Iterator
 
 _FORMS = frozenset({"update_rows", "compute_rows", "each_batch", "delete_rows"})
 _TUNING = frozenset(
-    {
-        "batch_size",
-        "target_time",
-        "max_pause",
-        "concurrency",
-        "tags",
-        "mask",
-        "hold",
-        "window",
-        "schedule",
-        "undo_log",
-    }
+    {"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask", "hold", "window", "schedule"}
+    | {"on_row_error", "max_quarantined", "quarantine_values", "undo_log"}
 )
 
 

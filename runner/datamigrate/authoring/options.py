@@ -1,7 +1,7 @@
 """What an author may say of how the work is to be done, and what makes sense of it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import sqlalchemy as sa
 
@@ -19,6 +19,8 @@ class FormOptions(TypedDict, total=False):
     `hold`, to wait for `datamigrate approve` before the first run; `window`, the times of the week at which
     it may be worked on, like "22:00-06:00 Europe/Berlin"; `schedule`, five fields of cron, for one that is
     due again and again; `undo_log`, to keep what is changed, so that `datamigrate revert` can put it back.
+    `on_row_error` says whether a row that fails by itself stops the migration or is set
+    aside, up to `max_quarantined` rows; `quarantine_values`, to keep what such a row holds beside its key.
     """
 
     batch_size: int
@@ -28,6 +30,9 @@ class FormOptions(TypedDict, total=False):
     mask: Iterable[sa.ColumnClause[Any] | str]
     hold: bool
     undo_log: bool
+    on_row_error: Literal["stop", "quarantine"]
+    max_quarantined: int
+    quarantine_values: bool
     window: str
     schedule: str
 
@@ -41,7 +46,9 @@ def options_from(given: Mapping[str, Any], concurrency: int = 10) -> Options:
     if unknown := sorted(given.keys() - FormOptions.__annotations__.keys()):
         known = ", ".join(FormOptions.__annotations__)
         raise ScriptError(f"`{unknown[0]}` is no option of a form.", f"There are: {known}.")
-    settled = {name: _READ[name](name, value) for name, value in given.items() if name in _READ}
+    settled = {
+        _FIELDS.get(name, name): _READ[name](name, value) for name, value in given.items() if name in _READ
+    }
     return Options(concurrency=_positive("concurrency", concurrency), **settled)
 
 
@@ -69,6 +76,18 @@ def _switch(name: str, value: Any) -> bool:
     return value
 
 
+def _quarantines(name: str, value: Any) -> bool:
+    if value not in ("stop", "quarantine"):
+        raise ScriptError(f"`{name}` is {value!r}.", 'Write "stop" or "quarantine".')
+    return bool(value == "quarantine")
+
+
+def _whole_number(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ScriptError(f"`{name}` is {value!r}.", "It must be a whole number.")
+    return int(_positive(name, value))
+
+
 def _parsed(parse: Callable[[str], object]) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if not isinstance(value, str):
@@ -93,6 +112,11 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "mask": lambda _, columns: _column_names(columns),
     "hold": _switch,
     "undo_log": _switch,
+    "on_row_error": _quarantines,
+    "max_quarantined": _whole_number,
+    "quarantine_values": _switch,
     "window": _parsed(parse_window),
     "schedule": _parsed(parse_schedule),
 }
+
+_FIELDS = {"on_row_error": "quarantines"}

@@ -62,8 +62,13 @@ def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     """Exactly the rows with these keys."""
     # no chain of ORs, of which SQLite bears a thousand only
     if len(keyset.names) == 1:
-        return keyset.columns[0].in_([key[0] for key in keys])
-    return sa.tuple_(*keyset.columns).in_(keys)
+        return _row(keyset).in_([_parameter(value) for (value,) in keys])
+    return _row(keyset).in_(list(keys))
+
+
+def none_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
+    """All rows but those with these keys."""
+    return sa.not_(one_of(keyset, keys))
 
 
 def last_before(keyset: Keyset, key: Key) -> sa.Select[Any]:

@@ -52,7 +52,7 @@ class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
     operator who has `halted` them, their `tuning` by another, how many are `at_work`, what they are `waiting`
-    for, whether the end has been `told`, why its window is shut (`why_shut`), and what they have
+    for, how many rows were found `quarantined` in the end, whether that has been `told`, why its window is shut (`why_shut`), and what they have
     `stopped_for`."""
 
     done: Tally = field(default_factory=Tally)
@@ -62,6 +62,7 @@ class Effort:
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
     at_work: int = 0
+    quarantined: int = 0
     waiting: str | None = None
     told: bool = False
     why_shut: Callable[[], str | None] = lambda: None

@@ -9,16 +9,20 @@ from typing import TypeVar
 
 import anyio
 import stamina
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import fault_of
 from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
+from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller, why_smaller
 from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slow
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
+from datamigrate.doing.poison import WHOLE, Isolation
+from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.waiting import Standstill
 from datamigrate.doing.work import Change, Portion, Work
@@ -54,7 +58,8 @@ class Executor:
 
     One that `leads` waits for what others hold, any other worker leaves when nothing is free, or when fewer
     are wanted; when more are wanted, they are asked for by `hire`. `in_doubt` is
-    true between a lost connection and the look at the ledger that tells what it had kept.
+    true between a lost connection and the look at the ledger that tells what it had kept. `in_line` is the
+    work without the rows that are in quarantine.
     """
 
     place: Workplace
@@ -70,6 +75,11 @@ class Executor:
     last_sign: float = field(default=0.0, init=False)
     ahead: Portion | None = field(default=None, init=False)
     tuning: Tuning = field(default=UNTUNED, init=False)
+    in_line: Work = field(init=False)
+    caution: Caution = field(default=Caution(), init=False)
+
+    def __post_init__(self) -> None:
+        self.in_line = self.work
 
     @property
     def settings(self) -> Settings:
@@ -140,7 +150,8 @@ class Executor:
                 return self._stopped(str(self.effort.halted))
             if not leftover:
                 tally, seconds = self._mine.tally, time.monotonic() - (self.effort.began or 0.0)
-                finished = events.Finished(self.script.name, tally.rows, tally.left_alone, seconds)
+                aside = self.effort.quarantined
+                finished = events.Finished(self.script.name, tally.rows, tally.left_alone, seconds, aside)
                 self.effort.tell_end(self.place.publish, finished)
                 return Outcome.DONE
             self.effort.sweeps += 1
@@ -150,6 +161,7 @@ class Executor:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
         self.pace, self.tuning, self.ahead = self._first_pace(), self.effort.tuning, None
         await self._retried(self._begin_walk)
+        await self._beware()
         while not self._mine.exhausted:
             if why := self.effort.why_stop(self.place.stop) or self._why_too_many():
                 return why
@@ -162,11 +174,14 @@ class Executor:
             except Cut:
                 self.claim, self.ahead = await self._retried(self._reread), None
                 continue
-            self.place.stop.count_batch()
-            self._count(change)
-            self.place.publish(self._batch_done(change, time.monotonic() - began))
+            self._note(change, time.monotonic() - began)
             await self._rest(self._pause_after(time.monotonic() - began))
         return None
+
+    def _note(self, change: Change, seconds: float) -> None:
+        self.place.stop.count_batch()
+        self._count(change)
+        self.place.publish(self._batch_done(change, seconds))
 
     def _pause_after(self, seconds: float) -> float:
         if self.place.database.dialect.reads_while_writing:
@@ -203,9 +218,10 @@ class Executor:
     async def _begin_walk(self) -> None:
         claim, parts = self._mine, self.settings.workers
         points: tuple[Key, ...] = ()
-        if claim.upper is not None or claim.exhausted:
-            return
         async with self.place.database.looking() as connection:
+            await self._leave_aside(connection)
+            if claim.upper is not None or claim.exhausted:
+                return
             upper = await self.work.find_upper(connection)
             if upper is not None and parts > 1:
                 bounds, least = Bounds(claim.cursor, upper), 2 * self.settings.first_rows
@@ -229,6 +245,8 @@ class Executor:
             try:
                 return await self._retried(self._batch)
             except Exception as error:
+                if (isolation := self._isolation) and isolation.is_called_for(error):
+                    return await self._past_poison(isolation, error)
                 if not self.work.has_slices or self._fault_of(error) is not Fault.TIMEOUT:
                     raise
                 if is_smallest(self.pace):
@@ -238,7 +256,9 @@ class Executor:
             await self._retried(self._halve)
 
     async def _halve(self) -> None:
-        pace = after_timeout(self.pace, self.settings.limits)
+        await self._resize(after_timeout(self.pace, self.settings.limits))
+
+    async def _resize(self, pace: Pace) -> None:
         claim = replace(self._mine, size=pace.rows, span=pace.span)
         async with self.place.database.writing() as connection:
             await self.place.ledger.resize(connection, claim)
@@ -258,10 +278,10 @@ class Executor:
         )
         return change
 
-    async def _prepared(self, claim: Claim) -> Portion:
+    async def _prepared(self, claim: Claim, pace: Pace | None = None) -> Portion:
         began = time.monotonic()
         look = partial(self.place.database.looking, self.settings.timeouts)
-        portion = await self.work.prepare(look, claim, self.pace)
+        portion = await self.in_line.prepare(look, claim, pace or self.pace)
         return replace(portion, seconds=time.monotonic() - began)
 
     def _read_already(self, claim: Claim) -> Portion | None:
@@ -275,17 +295,18 @@ class Executor:
         settings, ledger, began = self.settings, self.place.ledger, time.monotonic()
         thorough = claim.sweep > 0 or claim.cursor is None
         async with self.place.database.writing(settings.timeouts, settings.durable_batches) as connection:
-            change = await self.work.apply(connection, portion, thorough)
+            change = await self.in_line.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
-            pace = next_pace(portion.pace, max(seconds, portion.seconds), change.found, settings.limits)
-            if self.pace.rows >= settings.limits.min_rows:
-                # what was read ahead may be of a size that was wanted before
-                pace = fitted(pace, settings.limits)
+            pace = self._pace_behind(portion, change, max(seconds, portion.seconds))
+            if portion.claim.upper != claim.upper:
+                change = replace(change, exhausted=False)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
-            claim = replace(claim, size=pace.rows, span=pace.span)
+            caution = self.caution.after_batch()
+            claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
             await ledger.checkpoint(connection, claim, seconds)
             orders = await ledger.orders(connection, claim.migration)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
+        self.caution = caution
         self._heed(orders)
         if orders.standing.state is State.FAILED and not self.effort.failed:
             raise BatchFailed(
@@ -294,9 +315,65 @@ class Executor:
             )
         return change
 
+    def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
+        if portion.pace == WHOLE or self.caution:
+            return self.pace
+        limits = self.settings.limits
+        pace = next_pace(portion.pace, seconds, change.found, limits)
+        # what was read ahead may be of a size that was wanted before
+        return fitted(pace, limits) if self.pace.rows >= limits.min_rows else pace
+
     @property
     def _may_read_ahead(self) -> bool:
-        return self.work.computes and self.place.database.dialect.reads_while_writing
+        reads_while_writing = self.place.database.dialect.reads_while_writing
+        return self.work.computes and reads_while_writing and not self.caution
+
+    # rows that fail ---------------------------------------------------------------------------------
+
+    @property
+    def _isolation(self) -> Isolation | None:
+        if not isinstance(self.work, WalkingWork) or not isinstance(self.in_line, WalkingWork):
+            return None
+        return Isolation(self.place, self.script, self.work, self.in_line, self.settings.timeouts)
+
+    async def _leave_aside(self, connection: AsyncConnection) -> None:
+        if isolation := self._isolation:
+            self.in_line = await isolation.without_quarantined(connection)
+
+    async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
+        """Do what is before the row that fails, then set it aside, or raise what it failed with."""
+        self.ahead = None
+        poison = await isolation.poison_in(self._mine, self.pace, raised, self._do_up_to)
+        if poison is not None:
+            isolation.refuse(poison, self.effort.done.rows)
+            self.claim = await self._retried(lambda: isolation.set_aside(self._mine, poison))
+        return Change(self._mine.cursor, self._mine.exhausted, rows=0)
+
+    async def _do_up_to(self, key: Key) -> None:
+        began = time.monotonic()
+        self._note(await self._retried(partial(self._slice, key)), time.monotonic() - began)
+
+    async def _slice(self, upper: Key) -> Change:
+        claim = self._mine
+        if claim.cursor == upper:  # the commit that seemed lost had arrived
+            return Change(upper, claim.exhausted, rows=0)
+        return await self._applied(claim, await self._prepared(replace(claim, upper=upper), WHOLE))
+
+    async def _beware(self) -> None:
+        """Where too many processes have died, go on with half the batch, or without its only row."""
+        claim, self.caution = self._mine, Caution()
+        if not is_fatal(claim, self.settings.max_deaths):
+            return
+        isolation = self._isolation
+        if isolation is None:
+            raise fatal(claim)
+        if pace := smaller(claim, self.settings.first_rows):
+            self.caution = Caution(BATCHES, self.settings.max_deaths)
+            await self._retried(partial(self._resize, pace))
+            self.place.publish(events.Retrying(self.script.name, why_smaller(claim, pace)))
+        else:
+            kept = self.effort.done.rows
+            self.claim = await self._retried(lambda: isolation.past_fatal_row(self._mine, kept))
 
     # verifying --------------------------------------------------------------------------------------
 
@@ -308,13 +385,16 @@ class Executor:
         """
         database = self.place.database
         async with database.looking() as connection:
-            leftover = await self.work.look(connection)
-        alone = await self.work.left_alone(database.looking) if leftover else 0
+            await self._leave_aside(connection)
+            leftover = await self.in_line.look(connection)
+        alone = await self.in_line.left_alone(database.looking) if leftover else 0
         if alone is None:
             return leftover
         async with database.writing() as connection:
-            leftover = await self.work.look(connection)
-            if not leftover or await self.work.count(connection) == alone:
+            leftover = await self.in_line.look(connection)
+            if not leftover or await self.in_line.count(connection) == alone:
+                if (isolation := self._isolation) and self.in_line is not self.work:
+                    self.effort.quarantined = await isolation.let_mended_out(connection)
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
                 after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
@@ -326,7 +406,7 @@ class Executor:
     async def _begin_sweep(self, sweeps: int, leftover: tuple[Key, ...]) -> None:
         if sweeps > self.settings.max_sweeps:
             async with self.place.database.looking() as connection:
-                rows = await self.work.count(connection)
+                rows = await self.in_line.count(connection)
             raise KeepsComing(
                 f"{self.script.name}: after {self.settings.max_sweeps} sweeps {rows:,} rows are pending again "
                 f"(keys {show_keys(leftover)}): the application still writes the old form.",
@@ -391,7 +471,7 @@ class Executor:
     async def _failed(self, error: Exception) -> Exception:
         self.effort.failed = True
         verb = self.place.ledger.course.verb
-        failure = failed_batch(self.script.migration, error, self.effort.done.rows, verb)
+        failure = failed_batch(self.script.migration, error, self.effort.done.rows, verb=verb)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         self.place.publish(events.Failed(self.script.name, failure.message))
         return failure

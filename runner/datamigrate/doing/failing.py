@@ -11,9 +11,10 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.dialects.base import Timeouts
+from datamigrate.doing.blaming import may_be_a_rows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import BatchFailed, DatamigrateError
+from datamigrate.words.errors import BatchFailed, DatamigrateError, RowFailed
 from datamigrate.words.migration import Bounds, Key, Migration
 
 
@@ -40,9 +41,11 @@ def cause_of(error: Exception) -> Exception:
     return error.error if isinstance(error, InSlice) else error
 
 
-def failed_batch(migration: Migration, raised: Exception, kept: int, verb: str = "run") -> DatamigrateError:
-    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys, and
-    the `verb` that goes on.
+def failed_batch(
+    migration: Migration, raised: Exception, kept: int, key: Key | None = None, verb: str = "run"
+) -> DatamigrateError:
+    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys, or
+    with the `key` of the one row that fails by itself, and the `verb` that goes on.
 
     Where columns are masked, what others say of the error is left out: it often quotes the value it met.
     """
@@ -51,13 +54,15 @@ def failed_batch(migration: Migration, raised: Exception, kept: int, verb: str =
         return error
     if not isinstance(raised, InSlice) and isinstance(error, BatchFailed) and error.message.startswith(name):
         return error
-    where = f"\nRows: {show_bounds(raised.bounds)}." if isinstance(raised, InSlice) else ""
+    where = f"\nRows: {show_bounds(raised.bounds)}." if isinstance(raised, InSlice) and not key else ""
+    row = f"Row {show_key(key)}: " if key and not (isinstance(error, BatchFailed) and error.key) else ""
     at = f" at {line}" if (line := script_line(error, file)) else ""
-    kind = type(error) if isinstance(error, BatchFailed) else BatchFailed
+    kind = type(error) if isinstance(error, BatchFailed) else RowFailed if key else BatchFailed
     return kind(
-        f"{name}: {told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
+        f"{name}: {row}{told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
-        f"{_advice(error)} Then `datamigrate {verb} {name}` goes on where it stopped.",
+        f"{_advice(error, key)} Then `datamigrate {verb} {name}` goes on where it stopped.",
+        key,
     )
 
 
@@ -94,16 +99,18 @@ def script_line(error: BaseException, file: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Raised:
-    """What a script's function has raised: its kind, what it said, and `file:line` where."""
+    """What a script's function has raised: its kind, what it said, `file:line` where, and whether the row that
+    it was given may be at fault."""
 
     kind: str
     said: str
     line: str | None
+    of_a_row: bool = True
 
 
 def raised_by(error: BaseException, file: Path) -> Raised:
     """What is to be told of an error of the script in this file."""
-    return Raised(type(error).__name__, str(error), script_line(error, file))
+    return Raised(type(error).__name__, str(error), script_line(error, file), may_be_a_rows(error))
 
 
 def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
@@ -112,9 +119,8 @@ def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFaile
     where = f" at {raised.line}" if raised.line else ""
     # an exception's text often quotes the value it met
     said = "" if form.options.mask or not raised.said else f": {raised.said}"
-    return BatchFailed(
-        f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key
-    )
+    kind = RowFailed if raised.of_a_row else BatchFailed
+    return kind(f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key)
 
 
 def told(error: Exception, masked: bool) -> str:
@@ -132,7 +138,10 @@ def told(error: Exception, masked: bool) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, key: Key | None) -> str:
+    if key:
+        mend = error.hint if isinstance(error, DatamigrateError) else "Mend the script or this row."
+        return f'{mend} Or have such rows set aside, with on_row_error="quarantine" in the script.'
     if isinstance(error, DatamigrateError):
         return error.hint
     if "Textual SQL expression" in str(error):

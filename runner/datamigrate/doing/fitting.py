@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.thought.codec import show_key
-from datamigrate.words.errors import BatchFailed
+from datamigrate.words.errors import RowFailed
 from datamigrate.words.migration import Key
 
 # what a column of this Python type takes; JSON, arrays and an author's own types are the driver's to judge
@@ -50,10 +50,10 @@ def _accepted(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
 def values_of(
     wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf
 ) -> list[list[Any]]:
-    """The results column by column. Raises BatchFailed for one that does not fit."""
+    """The results column by column. Raises RowFailed for one that does not fit."""
     for i, result in enumerate(results):
         if type(result) is not dict and not isinstance(result, Mapping):
-            raise BatchFailed(
+            raise RowFailed(
                 f"Row {show_key(key_of(i))}: migrate() returned {type(result).__name__}, not a mapping.",
                 f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
                 key_of(i),
@@ -66,7 +66,7 @@ def values_of(
         # the kinds that there are, at the speed of C; a look at each row only when one of them is wrong
         if accepted and not all(_fits(kind, accepted) for kind in set(map(type, column))):
             i, kind = next((i, type(v)) for i, v in enumerate(column) if not _fits(type(v), accepted))
-            raise BatchFailed(
+            raise RowFailed(
                 f"Row {show_key(key_of(i))}: migrate() returned {kind.__name__} for {name}, "
                 f"which takes {accepted[0].__name__}.",
                 "Convert it in the script.",
@@ -80,12 +80,12 @@ def _fits(kind: type, accepted: tuple[type, ...]) -> bool:
     return kind is type(None) or issubclass(kind, accepted)
 
 
-def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: set[str]) -> BatchFailed:
+def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: set[str]) -> RowFailed:
     if unknown := sorted(returned - wanted.keys()):
         said = f"returned {', '.join(unknown)}, which `writes` does not name"
     else:
         said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
-    return BatchFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
+    return RowFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
 
 
 @dataclass(eq=False)
@@ -107,7 +107,7 @@ class Checked:
             return False
 
     def check(self, result: Any, key: Key) -> None:
-        """Look closely. Raises BatchFailed for a result that does not fit."""
+        """Look closely. Raises RowFailed for a result that does not fit."""
         values_of(self.wanted, (result,), lambda _: key)
         for name, kinds in self._kinds.items():
             kinds.add(type(result[name]))

@@ -54,7 +54,7 @@ async def revert(
         why = str(effort.halted) if effort.halted else place.stop.reason or ""
         result = Result(script.name, outcome.value, reason=why if outcome.value == "stopped" else "")
     except Exception as error:
-        result = Result(script.name, "failed", failed_batch(script.migration, error, 0, Cause.REVERT))
+        result = Result(script.name, "failed", failed_batch(script.migration, error, 0, verb=Cause.REVERT))
     return Undone(result, effort.done.rows, effort.done.left_alone)
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,8 +14,8 @@ from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate, RowsToWrite
 from datamigrate.database.fetching import fetch
-from datamigrate.database.keyset import Keyset, pending_keys
-from datamigrate.doing.choosing import choose, find_upper
+from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys
+from datamigrate.doing.choosing import choose, find_upper, first_key
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.elsewhere import Elsewhere
@@ -81,6 +81,34 @@ class RowsWork:
     ) -> dict[Key, dict[str, Any]]:
         """What it would write to these rows, found by reading alone; nothing where that cannot be known."""
         return {}
+
+    def apart_from(self, keys: Sequence[Key]) -> Self:
+        """The same work without the rows that have these keys."""
+        if not keys:
+            return self
+        pending = sa.and_(self.form.pending, none_of(self.keyset, keys))
+        return replace(self, form=replace(self.form, pending=pending))
+
+    async def keys_in(
+        self, connection: AsyncConnection, bounds: Bounds, most: int | None = None
+    ) -> list[Key]:
+        """The keys of the pending rows in a slice, in order."""
+        query = pending_keys(self.keyset, self.form.pending, bounds, most)
+        return [tuple(row) for row in await connection.execute(query.order_by(*self.keyset.columns))]
+
+    async def pending_among(self, connection: AsyncConnection, keys: Sequence[Key]) -> frozenset[Key]:
+        """Those of the keys whose rows are pending."""
+        which = sa.and_(self.form.pending, one_of(self.keyset, keys))
+        return frozenset(tuple(row) for row in await connection.execute(pending_keys(self.keyset, which)))
+
+    async def slice_of(self, connection: AsyncConnection, key: Key) -> Bounds:
+        """The slice that holds this row alone."""
+        return Bounds(await first_key(connection, last_before(self.keyset, key)), key)
+
+    async def image(self, connection: AsyncConnection, key: Key) -> dict[str, Any]:
+        """A row as it is now, column by column; empty when it is gone."""
+        row = (await connection.execute(changes.images(self.keyset, self.columns, (key,)))).first()
+        return dict(zip(self.columns, row[len(key) :], strict=True)) if row else {}
 
     @asynccontextmanager
     async def changing(
@@ -253,6 +281,10 @@ class ComputeWork(RowsWork):
                 keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
             ),
         )
+
+
+WalkingWork = SetWork | ComputeWork
+"""All that walks a table."""
 
 
 def reach_of(claim: Claim) -> Bounds:

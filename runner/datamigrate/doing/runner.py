@@ -29,14 +29,15 @@ class Report:
 
     @property
     def exit(self) -> Exit:
-        """A failure outweighs a stop, a stop outweighs what is still blocked."""
+        """A failure outweighs a stop, a stop what is still blocked, and that the rows that were set aside."""
         failures = [result.error for result in self.results if result.error]
         if failures:
             return failures[0].exit
         if self.stopped or self.waiting or any(result.outcome == "stopped" for result in self.results):
             return Exit.STOPPED
-        blocked = any(step.waits_for_revisions for step in self.plan.steps)
-        return Exit.BLOCKED if blocked else Exit.OK
+        if any(step.waits_for_revisions for step in self.plan.steps):
+            return Exit.BLOCKED
+        return Exit.QUARANTINED if any(result.quarantined for result in self.results) else Exit.OK
 
 
 async def run_plan(

@@ -19,7 +19,8 @@ class Settings:
 
     A claim whose owner is not heard of for `claim_expiry` may be taken over. After `max_sweeps` walks that
     still leave pending rows, the application is writing them faster than they are done. A passing fault
-    is tried again up to `max_attempts` times. `pause` is slept between two batches, or longer to rest for the
+    is tried again up to `max_attempts` times. A batch at which more than `max_deaths` processes have died is
+    halved. `pause` is slept between two batches, or longer to rest for the
     share `nice` of all time (0 to 1), but never longer than `max_pause`. So many `workers` are at work at
     the same time.
     """
@@ -31,6 +32,7 @@ class Settings:
     claim_expiry: float = 30.0
     max_sweeps: int = 5
     max_attempts: int = 10
+    max_deaths: int = 3
     pause: float = 0.0
     nice: float = 0.0
     max_pause: float = math.inf

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
 from datamigrate.database.database import Database, open_database
+from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
@@ -49,6 +50,7 @@ from datamigrate.words.errors import (
 )
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
+from datamigrate.words.quarantine import SetAside
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,14 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Detail:
-    """One migration in full; `undo` is counted to the end, and `changed_since` has keys that a revert left."""
+    """One migration in full, with the rows it has set aside; `undo` is counted to the end, and `changed_since`
+    has keys that a revert left."""
 
     step: Step | None
     script: Script | None
     record: MigrationRecord | None
     transitions: tuple[TransitionRecord, ...]
+    quarantine: tuple[SetAside, ...] = ()
     occurrences: tuple[OccurrenceRecord, ...] = ()
     undo: UndoSize | None = None
     changed_since: tuple[str, ...] = ()
@@ -174,11 +178,13 @@ class Application:
             situation = await self._read(database, whereabouts, library, (name,), ())
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
+                aside = await Quarantine(self.owner, self.ledger.tables, name).rows(connection)
                 occurrences = await self.ledger.occurrences(connection, name)
                 undo = await connection.run_sync(undo_size, self.ledger.tables, name)
                 changed = await connection.run_sync(changed_since, self.ledger.tables, name)
         step = next((s for s in situation.plan.steps if s.migration.name == name), None)
-        found = library.named(name), situation.record(name), tuple(transitions), tuple(occurrences)
+        script, record = library.named(name), situation.record(name)
+        found = script, record, tuple(transitions), aside, tuple(occurrences)
         return Detail(step, *found, undo, tuple(changed))
 
     async def runs(self, limit: int) -> list[RunRecord]:
@@ -274,7 +280,8 @@ class Application:
         finished = situation.plan.having(Action.DONE) + situation.plan.having(Action.DRIFTED)
         done = [step.migration.name for step in finished if step.migration.name in names]
         counts = await self.count_pending(situation, done) if done else {}
-        stale = {n: c for n, c in counts.items() if c > situation.ledger.migrations[n].left_alone}
+        known = {n: situation.ledger.migrations[n] for n in counts}
+        stale = {n: c for n, c in counts.items() if c > known[n].left_alone + known[n].quarantined}
         for name, pending in stale.items():
             with suppress(LifecycleError, ClaimHeld):  # another run has reopened it meanwhile
                 await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
@@ -374,6 +381,13 @@ class Application:
         finally:
             await database.close()
 
+    @asynccontextmanager
+    async def recording(self, situation: Situation) -> AsyncIterator[Database]:
+        """The situation's database to write to, with a ledger that is up to date."""
+        async with self._writing(situation.whereabouts) as database:
+            await self._ensure_ledger(database)
+            yield database
+
     async def _ensure_ledger(self, database: Database) -> None:
         async with database.writing() as connection:
             await self.ledger.ensure(connection)
@@ -413,4 +427,4 @@ def _outcome(report: Report) -> str:
     if report.exit is Exit.STOPPED:
         shut = ", ".join(step.migration.name for step in report.waiting)
         return f"stopped: {report.stopped or f'outside the window of {shut}'}"
-    return "done"
+    return "done with rows in quarantine" if report.exit is Exit.QUARANTINED else "done"

@@ -128,5 +128,6 @@ _KEYS: dict[str, _Set] = {
     "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=positive(v))),
     "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=count(v))),
     "max_attempts": _setting(lambda s, v: replace(s, max_attempts=count(v))),
+    "max_deaths": _setting(lambda s, v: replace(s, max_deaths=count(v))),
     "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=switch(v))),
 }

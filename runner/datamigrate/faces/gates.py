@@ -7,6 +7,7 @@ from alembic.util import CommandError
 from sqlalchemy import text
 
 from datamigrate.authoring.script import Library
+from datamigrate.database.ledger.quarantine import keys_aside
 from datamigrate.database.ledger.reading import read_ledger
 from datamigrate.database.ledger.records import MigrationRecord
 from datamigrate.database.schema.applying import GATES_MET
@@ -16,9 +17,10 @@ from datamigrate.words.errors import DatamigrateError
 
 
 class GateClosed(CommandError):
-    """The data of `migration` is not complete. Alembic's command line prints it without a traceback."""
+    """The data of `migration` is not complete; with `quarantined` no run would complete it. Alembic's command
+    line prints it without a traceback."""
 
-    def __init__(self, migration: str, reason: str, advice: str = "") -> None:
+    def __init__(self, migration: str, reason: str, advice: str = "", quarantined: bool = False) -> None:
         run = (
             f"Run: datamigrate run {migration} and upgrade again, or `datamigrate upgrade`, which does both."
         )
@@ -27,23 +29,25 @@ class GateClosed(CommandError):
             f"applied. {advice or run}"
         )
         self.migration = migration
+        self.quarantined = quarantined
 
 
 @Operations.register_operation("require_data")
 class RequireData(MigrateOperation):
     """Go on only when these data migrations are complete now."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], allow_quarantined: bool = False) -> None:
         self.names = names
+        self.allow_quarantined = allow_quarantined
 
     @classmethod
-    def require_data(cls, operations: Operations, *names: str) -> Any:
+    def require_data(cls, operations: Operations, *names: str, allow_quarantined: bool = False) -> Any:
         """Raise GateClosed unless the data of every migration named is complete on this connection.
 
-        Call it first in `upgrade()`. An empty table is complete. With `--sql` it writes a statement that
-        fails in the database.
+        Call it first in `upgrade()`. An empty table is complete. With `allow_quarantined` so is one whose
+        pending rows are all in quarantine. With `--sql` it writes a statement that fails in the database.
         """
-        return operations.invoke(cls(names))
+        return operations.invoke(cls(names, allow_quarantined))
 
     def reverse(self) -> MigrateOperation:
         """A downgrade waits for nothing."""
@@ -57,15 +61,16 @@ def _require_data(operations: Operations, operation: RequireData) -> None:
         met += operation.names
         return
     with in_alembics_words():
-        _look(operations, operation.names)
+        _look(operations, operation.names, operation.allow_quarantined)
 
 
-def _look(operations: Operations, names: tuple[str, ...]) -> None:
+def _look(operations: Operations, names: tuple[str, ...], allow_quarantined: bool) -> None:
     context = operations.get_context()
     found = beside(context)
     if context.as_sql:
         for name in names:
-            sql = guard(found.library.named(name), name, context.dialect, found.tables.migration)
+            quarantine = found.tables.quarantine if allow_quarantined else None
+            sql = guard(found.library.named(name), name, context.dialect, found.tables.migration, quarantine)
             context.impl.static_output(f"-- requires the data of {name}")
             context.impl._exec(text(sql.replace(":", "\\:")))
         return
@@ -78,9 +83,10 @@ def _look(operations: Operations, names: tuple[str, ...]) -> None:
             raise GateClosed(
                 name, f"{reason} ({problem.message.rstrip('.')})", f"{problem.hint} Mend the script.".strip()
             )
-        verdict = judge(connection, script, record)
+        aside = keys_aside(connection, found.tables, name) if record and record.quarantined else ()
+        verdict = judge(connection, script, record, aside, allow_quarantined)
         if not verdict.is_open:
-            raise GateClosed(name, verdict.reason, verdict.advice)
+            raise GateClosed(name, verdict.reason, verdict.advice, verdict.quarantined)
 
 
 def _broken(library: Library, name: str, record: MigrationRecord | None) -> DatamigrateError | None:

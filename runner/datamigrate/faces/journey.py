@@ -91,7 +91,19 @@ async def travel(
         if arrival is not None:
             return arrival
     waiting = [step for step in way.journey.left if step.action is Action.WAITING]
-    return Arrival(way, Exit.STOPPED, stopped=_shut_out(waiting)) if waiting else Arrival(way, Exit.OK)
+    if waiting:
+        return Arrival(way, Exit.STOPPED, stopped=_shut_out(waiting))
+    return Arrival(way, await _in_the_end(application, way))
+
+
+async def _in_the_end(application: Application, way: Survey) -> Exit:
+    """What to tell of a whole journey: whether one of its data migrations has set rows aside."""
+    names = {leg.name for leg in way.journey.legs if not isinstance(leg, SchemaLeg)}
+    if not names:
+        return Exit.OK
+    ledger = (await application.situation()).ledger
+    aside = any(record.quarantined for name, record in ledger.migrations.items() if name in names)
+    return Exit.QUARANTINED if aside else Exit.OK
 
 
 async def _run(
@@ -104,7 +116,8 @@ async def _run(
 ) -> Arrival | None:
     """Run one data migration; the arrival when the journey ends with it."""
     _, report = await application.run(replace(options, names=(name,)), stop, publish)
-    if report.exit is Exit.OK:
+    if report.exit in (Exit.OK, Exit.QUARANTINED):
+        # what is in quarantine is for the gates to judge
         return None
     error = next((result.error for result in report.results if result.error), None)
     return Arrival(way, report.exit, error, report.stopped or _shut_out(report.waiting))
@@ -128,6 +141,8 @@ async def _apply(
             try:
                 await upgrade_schema(application.project.history, revision.id)
             except GateClosed as closed:
+                if closed.quarantined:
+                    return Arrival(way, Exit.QUARANTINED, SchemaError(f"Revision {revision.id}: {closed}"))
                 # rows in the old form have come since its data was done
                 if knock == MAX_KNOCKS:
                     raise _shut(revision, closed) from closed

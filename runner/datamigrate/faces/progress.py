@@ -55,9 +55,18 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):
             return f"{name}: rows are pending behind the walk (keys {sample}); sweep {sweep}"
-        case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
+        case events.Quarantined(migration=name, key=key, error=error, total=total):
+            return f"{name}: row {key} is quarantined, the {_th(total)}: {error}"
+        case events.Released(migration=name, rows=rows, sample=sample):
+            left = "row has" if rows == 1 else "rows have"
+            return f"{name}: {rows:,} {left} left the quarantine, no longer pending (keys {sample})"
+        case events.Finished(
+            migration=name, rows=rows, left_alone=left_alone, seconds=seconds, quarantined=aside
+        ):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
-            return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
+            done = f"done with {aside:,} quarantined" if aside else "done and verified"
+            way_on = f"; `datamigrate quarantine list {name}`" if aside else ""
+            return f"{name}: {done}, {rows:,} rows in {human_duration(seconds)}{alone}{way_on}"
         case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds):
             since = f"; {changed:,} were changed since, and stay as they are" if changed else ""
             return f"{name}: reverted, {rows:,} rows in {human_duration(seconds)}{since}"
@@ -67,6 +76,11 @@ def describe(event: events.Event) -> str | None:
             return f"schema: applied {', '.join(revisions)}"
         case _:
             return None
+
+
+def _th(number: int) -> str:
+    last = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{last}"
 
 
 def tempo_line(tempo: Tempo) -> str:

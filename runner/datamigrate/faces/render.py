@@ -12,6 +12,7 @@ from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecor
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
+from datamigrate.faces.quarantining import quarantine_table, row_facts
 from datamigrate.faces.situation import Situation
 from datamigrate.faces.tables import TextTable
 from datamigrate.thought.codec import decode_key, show_key
@@ -20,6 +21,9 @@ from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import TO_DO, Action, Plan, Step
 from datamigrate.thought.progress import Progress
 from datamigrate.words.duration import human_duration
+
+MOST_SHOWN = 10
+"""Rows in quarantine, in `show`."""
 
 _COLOURS = {
     "run": "green",
@@ -158,6 +162,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
         "undo": record.undo.facts() if record and record.undo else None,
+        "quarantined": record.quarantined if record else 0,
         "waiting": record.waiting if record else None,
         "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
         "reason": _reason(step, record),
@@ -205,6 +210,7 @@ def detail_facts(detail: Detail) -> dict[str, Any]:
         "transitions": [as_facts(t) for t in detail.transitions],
         "undo": detail.undo.facts() if detail.undo else None,
         "changed_since": list(detail.changed_since),
+        "quarantine": [row_facts(row) for row in detail.quarantine],
     }
 
 
@@ -228,6 +234,10 @@ def show_detail(console: Console, detail: Detail) -> None:
                 r.owner or "",
             )
         console.print(ranges)
+    if detail.quarantine:
+        console.print(quarantine_table(detail.quarantine[:MOST_SHOWN]))
+        if len(detail.quarantine) > MOST_SHOWN:
+            console.print(f"... and {len(detail.quarantine) - MOST_SHOWN:,} rows in quarantine more")
     if detail.occurrences:
         console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
@@ -292,7 +302,8 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
     undo = f"undo log of {record.undo}" if record and record.undo else ""
-    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, undo)))
+    aside = f"{record.quarantined:,} quarantined" if record and record.quarantined else ""
+    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, undo, aside)))
 
 
 def _waiting_for(record: MigrationRecord | None) -> str:

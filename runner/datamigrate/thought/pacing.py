@@ -70,6 +70,11 @@ def after_timeout(pace: Pace, limits: Limits) -> Pace:
     return Pace(rows, max(rows, pace.span // 2))
 
 
+def halved(pace: Pace) -> Pace:
+    """Half the rows, so that two such batches have all that one had before."""
+    return Pace((pace.rows + 1) // 2, pace.span)
+
+
 def is_smallest(pace: Pace) -> bool:
     """True when there is nothing left to halve."""
     return pace.rows <= 1 and pace.span <= 1

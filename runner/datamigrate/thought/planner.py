@@ -56,7 +56,7 @@ class Schema:
 @dataclass(frozen=True)
 class Record:
     """What the ledger remembers of a migration; `begun` when a run has ever worked on it, how it came to its
-    state, and what is known of its schedule."""
+    state, what is known of its schedule, and how many rows it has set aside."""
 
     state: State
     checksum: str
@@ -64,6 +64,7 @@ class Record:
     begun: bool = True
     standing: Standing | None = None
     recurrence: Recurrence = UNSCHEDULED
+    quarantined: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Step:
 
     `due` is the due time whose occurrence a run has to begin first; `at` is when one that is `scheduled` or
     `waiting` may run; `done_before` when an earlier occurrence of one that is scheduled was completed.
+    A finished one may have rows `quarantined`.
     """
 
     migration: Migration
@@ -82,6 +84,7 @@ class Step:
     due: datetime | None = None
     at: datetime | None = None
     done_before: bool = False
+    quarantined: int = 0
 
     @property
     def is_settled(self) -> bool:
@@ -255,8 +258,10 @@ def _halt(migration: Migration, record: Record | None) -> Standing | None:
 
 def _finished(migration: Migration, record: Record) -> Step:
     if record.checksum == migration.checksum:
-        return Step(migration, Action.DONE, f"{record.rows:,} rows")
-    return Step(migration, Action.DRIFTED, "the script was edited after it was done")
+        aside = f", {record.quarantined:,} quarantined" if record.quarantined else ""
+        return Step(migration, Action.DONE, f"{record.rows:,} rows{aside}", quarantined=record.quarantined)
+    edited = "the script was edited after it was done"
+    return Step(migration, Action.DRIFTED, edited, quarantined=record.quarantined)
 
 
 def _is_settled(name: str, before: Mapping[str, Step], ledger: Mapping[str, Record]) -> bool:

@@ -49,7 +49,8 @@ class Claim:
 
     `cursor` is the last key done (None: nothing yet), `upper` the last key of this walk (None: not
     fixed yet), `sweep` how often the key space has been walked before. `size` and `span` are the pace to
-    go on with; 0 means the usual beginning.
+    go on with; 0 means the usual beginning. `attempts` are the times that the range was claimed since its
+    last checkpoint.
     """
 
     migration: str
@@ -63,11 +64,12 @@ class Claim:
     tally: Tally = Tally()
     size: int = 0
     span: int = 0
+    attempts: int = 0
 
     def after(self, cursor: Key | None, exhausted: bool, rows: int, left_alone: int) -> "Claim":
         """The claim after a batch that ended at `cursor`."""
         tally = Tally(self.tally.rows + rows, self.tally.left_alone + left_alone, self.tally.batches + 1)
-        return replace(self, cursor=cursor, exhausted=exhausted, tally=tally)
+        return replace(self, cursor=cursor, exhausted=exhausted, tally=tally, attempts=0)
 
 
 def person(identity: str) -> str:

@@ -22,7 +22,9 @@ DatamigrateError
 ├── Fenced                     our claim was taken over while we worked
 ├── Cut                        the end of our range was given to another worker
 ├── BatchFailed                a batch failed for a reason that repeating cannot mend
-│   └── StillPending           rows that the script wrote are pending all the same
+│   ├── StillPending           rows that the script wrote are pending all the same
+│   ├── RowFailed              a row is at fault, or one in a batch that was worked on as a whole
+│   └── TooManyQuarantined     more rows fail than may be set aside
 ├── KeepsComing                the application writes pending rows faster than they are swept
 └── Interrupted                a second Ctrl-C rolled the batch back
 """
@@ -180,6 +182,14 @@ class BatchFailed(DatamigrateError):
 
 class StillPending(BatchFailed):
     """Let the script write values that its own `pending` no longer selects."""
+
+
+class RowFailed(BatchFailed):
+    """Mend the row or the script; or let the script set such rows aside: on_row_error="quarantine"."""
+
+
+class TooManyQuarantined(BatchFailed):
+    """Mend what these rows have in common, then `datamigrate retry NAME --quarantined`."""
 
 
 class KeepsComing(DatamigrateError):

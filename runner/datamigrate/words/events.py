@@ -91,6 +91,23 @@ class Retuned(Event):
 
 
 @dataclass(frozen=True)
+class Quarantined(Event):
+    """The row with this key fails by itself and was set aside, the `total`-th; everything else goes on."""
+
+    key: str
+    error: str
+    total: int
+
+
+@dataclass(frozen=True)
+class Released(Event):
+    """So many rows have left the quarantine, since somebody has mended or deleted them; `sample` are keys."""
+
+    rows: int
+    sample: str
+
+
+@dataclass(frozen=True)
 class FoundDone(Event):
     """Another run has done it meanwhile."""
 
@@ -110,11 +127,12 @@ class Sweeping(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """Verified complete."""
+    """Verified complete, apart from the rows that are `quarantined`."""
 
     rows: int
     left_alone: int
     seconds: float
+    quarantined: int = 0
 
 
 @dataclass(frozen=True)

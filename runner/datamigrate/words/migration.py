@@ -30,6 +30,9 @@ class Options:
     begins it before an operator approves; with `undo_log` what it changes is kept, and can be put back. `window`
     are the times of the week at which it may be worked on, `schedule` those at which it is due again, both as
     they were written.
+
+    With `quarantines` a row that fails by itself is set aside, up to `max_quarantined` of them, and with
+    `quarantine_values` what it holds is kept beside its key.
     """
 
     batch_size: int | None = None
@@ -39,6 +42,9 @@ class Options:
     mask: frozenset[str] = frozenset()
     hold: bool = False
     undo_log: bool = False
+    quarantines: bool = False
+    max_quarantined: int = 100
+    quarantine_values: bool = False
     window: str | None = None
     schedule: str | None = None
 

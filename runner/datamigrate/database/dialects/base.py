@@ -73,6 +73,9 @@ class Dialect(Protocol):
     def fault(self, error: BaseException) -> Fault:
         """What this error means for the batch that met it."""
 
+    def blames_rows(self, error: BaseException) -> bool:
+        """Whether this error speaks of a row's values: a constraint, a conversion, a trigger's refusal."""
+
     def is_refusal(self, error: BaseException) -> bool:
         """Whether this error says that we may read here, but not write."""
 

@@ -38,6 +38,9 @@ _PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
 
+# cardinality, data, integrity, a trigger's RAISE or action, WITH CHECK OPTION; and a row too large for an index
+_OF_ROWS = ("21", "22", "23", "P0", "09", "44", "54000")
+
 _LOCKS = """
 SELECT c.oid::regclass::text, l.mode
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -134,6 +137,14 @@ class PostgreSQL:
         if state == _CANCELED:
             return Fault.TIMEOUT
         return Fault.PASSING if state in _PASSING else Fault.LASTING
+
+    def blames_rows(self, error: BaseException) -> bool:
+        """Told by the class of SQLSTATE, or by the driver, which could not convert a value."""
+        orig = getattr(error, "orig", None)
+        state = getattr(orig, "sqlstate", None)
+        if state is None:
+            return type(getattr(orig, "__cause__", None)).__name__ == "DataError"
+        return str(state).startswith(_OF_ROWS)
 
     def is_refusal(self, error: BaseException) -> bool:
         """A missing privilege, a standby, or a transaction that is read-only by the role's default."""

@@ -45,6 +45,8 @@ TRY_AGAIN = 0.005
 _FOUND, _CHOSEN = "datamigrate_synchronous_found", "datamigrate_synchronous_chosen"
 _PRIMARY_CODE = 0xFF
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_OF_ROWS = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
+_SAID_OF_ROWS = ("malformed JSON", "integer overflow", "Error binding parameter")
 
 
 class SQLite:
@@ -80,6 +82,12 @@ class SQLite:
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
         return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error) else Fault.LASTING
+
+    def blames_rows(self, error: BaseException) -> bool:
+        """Told by the error's code; where SQLite has one for all, by its words."""
+        orig = getattr(error, "orig", None)
+        code = getattr(orig, "sqlite_errorcode", 0) or 0
+        return code & _PRIMARY_CODE in _OF_ROWS or str(orig).startswith(_SAID_OF_ROWS)
 
     def is_refusal(self, error: BaseException) -> bool:
         """A file or directory that cannot be written."""

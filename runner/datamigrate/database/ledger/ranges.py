@@ -68,7 +68,14 @@ def occupy(connection: Connection, tables: Tables, owner: Owner, name: str, numb
     t = tables.range
     mine = (t.c.migration == name, t.c.number == number)
     connection.execute(
-        sa.update(t).where(*mine).values(owner=owner.identity, generation=t.c.generation + 1, heartbeat=now())
+        sa.update(t)
+        .where(*mine)
+        .values(
+            owner=owner.identity,
+            generation=t.c.generation + 1,
+            heartbeat=now(),
+            attempts=t.c.attempts + 1,
+        )
     )
     return read_claim(connection, tables, owner, name, number)
 
@@ -89,6 +96,7 @@ def read_claim(connection: Connection, tables: Tables, owner: Owner, name: str, 
         tally=Tally(row.rows, row.left_alone, row.batches),
         size=row.size,
         span=row.span,
+        attempts=row.attempts,
     )
 
 
@@ -142,7 +150,7 @@ def fold(connection: Connection, tables: Tables, name: str, /, **values: Any) ->
     found = connection.execute(sa.select(*sums, *tops).where(t.c.migration == name)).one()._asdict()
     # PostgreSQL's sum of whole numbers is a decimal
     together = {n: float(v) if n == "seconds" else int(v) for n, v in found.items()}
-    together["generation"] += 1
+    together |= {"generation": together["generation"] + 1, "attempts": 0}
     connection.execute(sa.delete(t).where(t.c.migration == name, t.c.number > 0))
     connection.execute(
         sa.update(t).where(t.c.migration == name).values(together | {"cursor": None, "upper": None} | values)

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.occurrences import latest_of_each
+from datamigrate.database.ledger.quarantine import count_all_aside
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
@@ -36,10 +37,15 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
     undo = undo_sizes(connection, tables)
+    aside = count_all_aside(connection, tables)
     occurrences = latest_of_each(connection, tables, version)
     migrations = {
         row.name: _migration_record(
-            row, tuple(ranges.get(row.name, ())), occurrences.get(row.name), undo.get(row.name)
+            row,
+            tuple(ranges.get(row.name, ())),
+            occurrences.get(row.name),
+            undo.get(row.name),
+            aside.get(row.name, 0),
         )
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
@@ -79,11 +85,16 @@ def _range_record(row: Any) -> RangeRecord:
         seconds=row.seconds,
         owner=person(row.owner) if row.owner else None,
         heartbeat=row.heartbeat,
+        attempts=row._mapping.get("attempts") or 0,
     )
 
 
 def _migration_record(
-    row: Any, ranges: tuple[RangeRecord, ...], occurrence: OccurrenceRecord | None, undo: UndoSize | None
+    row: Any,
+    ranges: tuple[RangeRecord, ...],
+    occurrence: OccurrenceRecord | None,
+    undo: UndoSize | None,
+    quarantined: int,
 ) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
@@ -104,6 +115,7 @@ def _migration_record(
         waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
         undo=undo,
+        quarantined=quarantined,
         recurrence=Recurrence(
             schedule=row._mapping.get("schedule"),
             since=row._mapping.get("scheduled_at"),

@@ -27,6 +27,7 @@ class RangeRecord:
     seconds: float
     owner: str | None
     heartbeat: datetime | None
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class MigrationRecord:
     ranges: tuple[RangeRecord, ...] = ()
     undo: UndoSize | None = None
     recurrence: Recurrence = UNSCHEDULED
+    quarantined: int = 0
 
     @property
     def standing(self) -> Standing:
@@ -84,7 +86,8 @@ class MigrationRecord:
     def for_planning(self) -> Record:
         """What the planner needs of it."""
         begun = self.started_at is not None
-        return Record(self.state, self.checksum, self.rows, begun, self.standing, self.recurrence)
+        recurs = self.recurrence
+        return Record(self.state, self.checksum, self.rows, begun, self.standing, recurs, self.quarantined)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from datamigrate.database.ledger import occurrences
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.quarantine import release
 from datamigrate.database.ledger.ranges import fold
 from datamigrate.database.ledger.tables import Tables
 from datamigrate.thought.lifecycle import TRANSITIONS, Cause, State, advance
@@ -101,8 +102,8 @@ def wait(connection: Connection, tables: Tables, name: str, why: str | None) -> 
 def begin_again(
     connection: Connection, tables: Tables, migration: Migration, keep_counts: bool = True
 ) -> None:
-    """Walk it again from the first row; without `keep_counts` as if it had never run. Whoever holds the
-    claim then is fenced out."""
+    """Walk it again from the first row; without `keep_counts` as if it had never run, and with the rows in
+    quarantine in line again. Whoever holds the claim then is fenced out."""
     _rewind(connection, tables, migration.name, keep_counts)
     adopt(connection, tables, migration)
 
@@ -132,6 +133,7 @@ def _rewind(connection: Connection, tables: Tables, name: str, keep_counts: bool
     if not keep_counts:
         afresh |= {"rows": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
         afresh |= {"owner": None, "heartbeat": None}
+        release(connection, tables, name)
     fold(connection, tables, name, **afresh)
 
 

@@ -17,6 +17,7 @@ from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
+from datamigrate.database.ledger.quarantine import release
 from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
 from datamigrate.database.ledger.records import (
@@ -146,6 +147,8 @@ class Ledger:
             return Held(tuple(str(r.owner) for r in busy), busy)
         await self._begin(connection, name, State(record.state), free or ranges[0])
         if edited:
+            # the text that rows failed with is not the one that will meet them
+            await connection.run_sync(release, self.tables, name)
             await connection.run_sync(steps.begin_again, self.tables, migration)
         number = 0 if edited else (free or ranges[0]).number
         return await connection.run_sync(occupy, self.tables, self.owner, name, number)
@@ -246,6 +249,7 @@ class Ledger:
                 batches=claim.tally.batches,
                 size=claim.size,
                 span=claim.span,
+                attempts=claim.attempts,
                 seconds=t.c.seconds + seconds,
                 heartbeat=now(),
             )
@@ -317,7 +321,9 @@ class Ledger:
 
     async def _release(self, connection: AsyncConnection, claim: Claim) -> None:
         updated = await connection.execute(
-            sa.update(self.tables.range).where(*self._ours(claim)).values(owner=None, heartbeat=None)
+            sa.update(self.tables.range)
+            .where(*self._ours(claim))
+            .values(owner=None, heartbeat=None, attempts=0)
         )
         _must_be_one(updated.rowcount, claim)
 
@@ -386,7 +392,7 @@ class Ledger:
         await connection.execute(
             sa.update(t)
             .where(t.c.migration == name)
-            .values(owner=None, heartbeat=None, generation=t.c.generation + 1)
+            .values(owner=None, heartbeat=None, generation=t.c.generation + 1, attempts=0)
         )
 
     async def refuse_if_held(

@@ -25,6 +25,7 @@ class Tables:
     transition: sa.Table
     undo: sa.Table
     occurrence: sa.Table
+    quarantine: sa.Table
 
 
 @cache
@@ -82,6 +83,14 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("owner", sa.Text),
         sa.Column("generation", sa.BigInteger, nullable=False, default=0),
         sa.Column("heartbeat", Instant),
+        sa.Column(
+            "attempts",
+            sa.Integer,
+            nullable=False,
+            server_default="0",
+            comment="claims since the last checkpoint",
+            info={SINCE: 3},
+        ),
     )
     run = sa.Table(
         f"{PREFIX}run",
@@ -134,7 +143,22 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("rows", sa.BigInteger),
         info={SINCE: 3},
     )
-    return Tables(metadata, ledger, migration, ranges, run, transition, undo, occurrence)
+    quarantine = sa.Table(
+        f"{PREFIX}quarantine",
+        metadata,
+        sa.Column(
+            "migration", sa.Text, sa.ForeignKey(migration.c.name, ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("key", sa.Text, primary_key=True, comment="of the row set aside, as tagged JSON"),
+        sa.Column("error", sa.Text, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False, comment="how often the row was tried"),
+        sa.Column("held", sa.Text, comment="what the row held, as JSON, where that is asked for"),
+        sa.Column("owner", sa.Text, nullable=False),
+        sa.Column("first_at", Instant, nullable=False, server_default=now()),
+        sa.Column("last_at", Instant, nullable=False, server_default=now()),
+        info={SINCE: 3},
+    )
+    return Tables(metadata, ledger, migration, ranges, run, transition, undo, occurrence, quarantine)
 
 
 def since(item: sa.Table | sa.Column[Any]) -> int:

@@ -6,8 +6,8 @@ migration was done close the gate again.
 
 import asyncio
 import inspect
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,40 +19,51 @@ from sqlalchemy.util import await_only
 from datamigrate.authoring.forms import ComputeRows, FreeForm, RowsForm
 from datamigrate.authoring.row import rows_from
 from datamigrate.authoring.script import Script
+from datamigrate.database.keyset import Keyset, none_of, one_of
 from datamigrate.database.ledger.records import MigrationRecord
 from datamigrate.thought.lifecycle import State
+from datamigrate.words.migration import Key
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Open or shut, and why in a few words; `advice` is what to do where running it would not help."""
+    """Open or shut, and why in a few words; `advice` is what to do where running it would not help, as when
+    all that is missing is `quarantined`."""
 
     is_open: bool
     reason: str = ""
     advice: str = ""
+    quarantined: bool = False
 
 
 OPEN = Verdict(True)
 PAGE = 5_000
 
 
-def judge(connection: Connection, script: Script | None, record: MigrationRecord | None) -> Verdict:
-    """Whether the migration's data is complete.
+def judge(
+    connection: Connection,
+    script: Script | None,
+    record: MigrationRecord | None,
+    aside: Sequence[Key] = (),
+    allow_quarantined: bool = False,
+) -> Verdict:
+    """Whether the migration's data is complete, if need be but for the rows that were set `aside`.
 
     A script whose file is gone is taken at the ledger's word. A free form without `remaining` has
     nothing but that word either.
     """
-    done = record is not None and record.state is State.DONE
+    done = record is not None and record.state is State.DONE and (allow_quarantined or not aside)
     if script is None:
         unknown = "no script has this name, and the ledger does not know it"
         known = f"its file is gone, and it is {record.state}" if record else unknown
+        known += f" with {len(aside):,} rows quarantined" if aside else ""
         advice = "Restore its file, or mend op.require_data(...) in the revision."
         return OPEN if done else Verdict(False, known, advice)
     if isinstance(script.form, FreeForm) and script.form.remaining is None:
         return OPEN if done else Verdict(False, f"it is {record.state if record else 'pending'}")
     try:
         if isinstance(script.form, RowsForm):
-            return _judge_rows(connection, script.form, record)
+            return _judge_rows(connection, script, script.form, record, aside, allow_quarantined)
         pending = _remaining(connection, script.form)
     except Exception as error:
         said = str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rstrip(".")
@@ -63,14 +74,29 @@ def judge(connection: Connection, script: Script | None, record: MigrationRecord
     return Verdict(False, f"{_rows(pending)} pending") if pending else OPEN
 
 
-def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Table) -> str:
-    """The gate as SQL for `alembic upgrade --sql`: a statement that fails while data is pending."""
+def guard(
+    script: Script | None,
+    name: str,
+    dialect: sa.Dialect,
+    ledger: sa.Table,
+    quarantine: sa.Table | None = None,
+) -> str:
+    """The gate as SQL for `alembic upgrade --sql`: a statement that fails while data is pending.
+
+    With a `quarantine` as many rows may be pending as it holds of this migration, whichever they are: SQL
+    cannot read its keys.
+    """
     message = f"datamigrate: the data of {name} is not complete; run: datamigrate run {name}"
     if script is not None and isinstance(script.form, RowsForm):
         shut: sa.Select[Any] = (
             sa.select(sa.literal_column("1")).select_from(script.form.table).where(script.form.pending)
         )
         condition = f"EXISTS ({_literal(shut, dialect)})"
+        if quarantine is not None:
+            count: sa.Select[Any] = sa.select(sa.func.count())
+            pending = count.select_from(script.form.table).where(script.form.pending)
+            aside = count.select_from(quarantine).where(quarantine.c.migration == name)
+            condition = f"({_literal(pending, dialect)}) > ({_literal(aside, dialect)})"
     else:
         done: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
             ledger.c.name == name, ledger.c.state == State.DONE
@@ -90,7 +116,17 @@ def guard(script: Script | None, name: str, dialect: sa.Dialect, ledger: sa.Tabl
     return f"SELECT CASE WHEN {condition} THEN json('{message}') END"
 
 
-def _judge_rows(connection: Connection, form: RowsForm, record: MigrationRecord | None) -> Verdict:
+def _judge_rows(
+    connection: Connection,
+    script: Script,
+    form: RowsForm,
+    record: MigrationRecord | None,
+    aside: Sequence[Key],
+    allow_quarantined: bool,
+) -> Verdict:
+    held_back = 0
+    if aside and allow_quarantined:
+        form = replace(form, pending=sa.and_(form.pending, none_of(_keyset(connection, form), aside)))
     if not _any_pending(connection, form):
         # what a transaction that is still open has written is seen once its lock is ours
         if (lock := _no_more_writers(form, connection.dialect)) is None:
@@ -99,12 +135,37 @@ def _judge_rows(connection: Connection, form: RowsForm, record: MigrationRecord 
         if not _any_pending(connection, form):
             return OPEN
     pending = _count(connection, form, form.pending)
-    was_done = record is not None and record.state is State.DONE and pending <= record.left_alone
+    if aside and not allow_quarantined:
+        held_back = _count(connection, form, sa.and_(form.pending, one_of(_keyset(connection, form), aside)))
+    was_done = (
+        not held_back and record is not None and record.state is State.DONE and pending <= record.left_alone
+    )
     if was_done and _all_left_alone(connection, form):
         return OPEN
     total = _count(connection, form, sa.true())
     still = "1 is" if pending == 1 else f"{pending:,} are"
-    return Verdict(False, f"{total - pending:,} of {total:,} rows are done, {still} pending")
+    found = f"{total - pending:,} of {total:,} rows are done, {still} pending"
+    if not held_back:
+        return Verdict(False, found)
+    found += f", {held_back:,} of them quarantined"
+    if held_back < pending:
+        return Verdict(False, found)
+    name = script.name
+    advice = (
+        f"`datamigrate quarantine list {name}` tells why: mend them, then `datamigrate retry {name} "
+        f'--quarantined`; or let the revision go on without them: op.require_data("{name}", '
+        "allow_quarantined=True)."
+    )
+    return Verdict(False, found, advice, quarantined=True)
+
+
+def _keyset(connection: Connection, form: RowsForm) -> Keyset:
+    if form.key:
+        names = [column.name for column in form.key]
+    else:
+        inspector = sa.inspect(connection)
+        names = inspector.get_pk_constraint(form.table.name, schema=form.table.schema)["constrained_columns"]
+    return Keyset(form.table, tuple(names), ())
 
 
 def _any_pending(connection: Connection, form: RowsForm) -> bool:

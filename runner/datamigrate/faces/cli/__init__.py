@@ -2,11 +2,21 @@
 
 import sys
 
-from datamigrate.faces.cli import beginning, examining, lasting, looking, undoing, working
+from datamigrate.faces.cli import beginning, examining, lasting, looking, quarantining, undoing, working
 from datamigrate.faces.cli.frame import cli
 from datamigrate.words.exits import Exit
 
-__all__ = ["beginning", "cli", "examining", "lasting", "looking", "main", "undoing", "working"]
+__all__ = [
+    "beginning",
+    "cli",
+    "examining",
+    "lasting",
+    "looking",
+    "main",
+    "quarantining",
+    "undoing",
+    "working",
+]
 
 
 def main() -> None:

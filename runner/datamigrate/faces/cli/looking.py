@@ -61,7 +61,11 @@ def history(output: Output, get: Get, limit: int) -> None:
 @cli.command()
 @click.argument("names", nargs=-1)
 @click.option("--tag", "tags", multiple=True)
-@click.option("--exit-code", is_flag=True, help="Exit 3 when something is pending, 4 when blocked.")
+@click.option(
+    "--exit-code",
+    is_flag=True,
+    help="Exit 3 when something is pending, 4 when blocked, 6 with quarantined rows.",
+)
 @click.option("--upgrade", "to_heads", is_flag=True, help="What `datamigrate upgrade` would do instead.")
 @click.option("--to", "target", metavar="REV", help="The same, as far as this revision.")
 @verb
@@ -91,7 +95,9 @@ def plan(
 
 @cli.command()
 @click.argument("name", required=False)
-@click.option("--check", is_flag=True, help="Exit 3 when something is pending, 4 when blocked.")
+@click.option(
+    "--check", is_flag=True, help="Exit 3 when something is pending, 4 when blocked, 6 with quarantined rows."
+)
 @click.option("--count", is_flag=True, help="Count the pending rows exactly, now.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
 @verb
@@ -146,4 +152,6 @@ def _standing(plan: Any) -> Exit:
     unfinished = (Action.DRIFTED, Action.HALTED, Action.WAITING)
     if plan.to_do or any(plan.having(action) for action in unfinished):
         return Exit.PENDING
-    return Exit.BLOCKED if plan.having(Action.BLOCKED) else Exit.OK
+    if plan.having(Action.BLOCKED):
+        return Exit.BLOCKED
+    return Exit.QUARANTINED if any(step.quarantined for step in plan.steps) else Exit.OK

@@ -180,6 +180,30 @@ _operator_verb(
     halts=True,
 )
 _operator_verb("approve", "Let a migration with hold=True begin.", " `datamigrate run {name}` begins it.")
-_operator_verb("retry", "Put a failed migration back in line; what it has done is kept.")
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--quarantined", is_flag=True, help="Try just the rows in quarantine, now.")
+@click.option("--reason", help="Why; kept in the history.")
+@verb
+def retry(output: Output, get: Get, name: str, quarantined: bool, reason: str | None) -> Exit:
+    """Put a failed migration back in line; what it has done is kept."""
+    import anyio
+
+    from datamigrate.faces.quarantining import retry_quarantined
+    from datamigrate.thought.lifecycle import Cause
+
+    if not quarantined:
+        state = anyio.run(get().command, name, Cause.RETRY, reason)
+        output.data({"name": name, "state": str(state)}, None)
+        output.say(f"{name} is {state} now.")
+        return Exit.OK
+    tried = anyio.run(retry_quarantined, get(), name, reason)
+    output.data({"name": name} | vars(tried), None)
+    output.say(f"{name}: {tried}." + (f" `datamigrate quarantine list {name}`" if tried.left else ""))
+    return Exit.QUARANTINED if tried.left else Exit.OK
+
+
 _operator_verb("reset", "Forget its progress: the next run walks it again from the first row.")
 _operator_verb("stamp", "Record it as done without running it, or accept the edited text of a done one.")
