@@ -26,6 +26,8 @@ from datamigrate.doing.result import Result
 from datamigrate.doing.runner import run_plan
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
+from datamigrate.testing.crashing import COMMIT
+from datamigrate.testing.watching import after
 from datamigrate.thought.pacing import Limits
 from datamigrate.thought.planner import Action, Plan, Step
 from datamigrate.words.claim import Owner
@@ -300,18 +302,8 @@ def migration(name: str = NAME, checksum: str = "0" * 16, kind: str = "update") 
 def write_log(dialect: str, table: str = "item") -> str:
     """The SQL that makes `written`, and the triggers that add a row's serial each time it is written."""
     log = "CREATE TABLE written (serial INTEGER);"
-    if dialect == "sqlite":
-        return log + "".join(
-            f"CREATE TRIGGER log_{verb.lower()} AFTER {verb} ON {table} "
-            "BEGIN INSERT INTO written VALUES (OLD.serial); END;"
-            for verb in ("UPDATE", "DELETE")
-        )
-    return log + (
-        "CREATE FUNCTION log_written() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN INSERT INTO written VALUES (OLD.serial); RETURN NULL; END $$;"
-        f"CREATE TRIGGER log_written AFTER UPDATE OR DELETE ON {table} "
-        "FOR EACH ROW EXECUTE FUNCTION log_written();"
-    )
+    body = "INSERT INTO written VALUES (OLD.serial);"
+    return log + "".join(after(dialect, "log_written", ("UPDATE", "DELETE"), table, body))
 
 
 @asynccontextmanager
@@ -345,7 +337,6 @@ def checked_out(database: Database) -> int:
     return pool.checkedout()
 
 
-COMMIT = "commit"
 COMMITTED = "committed"
 
 

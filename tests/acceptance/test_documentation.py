@@ -95,6 +95,19 @@ def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: S
     assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
 
 
+def test_following_testing_shows_what_a_script_stands_and_what_one_does_not(tmp_path: Path) -> None:
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {}).follow(blocks_of(ROOT / "docs" / "testing.md"))
+
+
+def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "scheduling.md"))
+    assert database.rows("SELECT outcome, rows FROM datamigrate_occurrence") == [("verified", 1000)]
+
+
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])

@@ -66,6 +66,11 @@ ALLOWED = [
     ("failed", "tune", "failed"),
     ("held", "tune", "held"),
     ("paused", "tune", "paused"),
+    ("pending", "due", "pending"),
+    ("done", "due", "pending"),
+    ("done", "pause", "paused"),
+    ("done", "cancel", "cancelled"),
+    ("failed", "due", "pending"),
 ]
 REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
 
@@ -86,6 +91,13 @@ def test_any_other_move_is_refused_with_a_hint(state: State, cause: Cause) -> No
     assert "datamigrate" in caught.value.hint
     assert "fill" in caught.value.hint
     assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize("cause", [Cause.PAUSE, Cause.CANCEL])
+def test_what_is_done_can_only_be_stopped_if_it_recurs(cause: Cause) -> None:
+    with pytest.raises(LifecycleError, match="makes no sense there") as caught:
+        advance("fill", State.DONE, cause, recurs=False)
+    assert "Nothing of it is left to do." in caught.value.hint
 
 
 def test_retrying_what_is_done_points_at_reset() -> None:

@@ -121,7 +121,13 @@ class Crew:
     async def _lead(self, place: Workplace, step: Step) -> None:
         name = step.migration.name
         job = self.jobs[name] = Job(step)
+        job.effort.why_shut = place.hours.until_it_shuts(step.migration.options)
         try:
+            if why := job.effort.why_shut():
+                # the window was open when the run began
+                job.effort.stopped(name, place.publish, why)
+                self._keep(Result(name, Outcome.STOPPED.value, reason=why))
+                return
             job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
             options, computes = step.migration.options, job.work.computes
             job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
@@ -131,8 +137,7 @@ class Crew:
                 pace = Pace(settings.first_rows, 2 * settings.first_rows)
                 await refuse_slow(place.database, name, job.work, pace)
             outcome = await self._do(place, job, leads=True)
-            halted = str(job.effort.halted) if job.effort.halted else place.stop.reason
-            why = halted or "" if outcome is Outcome.STOPPED else ""
+            why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
             self._keep(Result(name, outcome.value, reason=why))
         except Exception as error:
             failure = _failure(self.scripts[name], error)

@@ -6,6 +6,7 @@ from enum import Enum
 
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.doing.hours import ANY_HOUR, Hours
 from datamigrate.doing.stopping import Stop
 from datamigrate.thought.lifecycle import Standing, way_on
 from datamigrate.thought.tuning import UNTUNED, Tuning
@@ -30,7 +31,7 @@ batches, so it answers from what it knows already."""
 class Workplace:
     """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
     `allow_slow`, so is work whose every batch would read or sort a large table. Any of the `brakes` keeps a
-    migration waiting."""
+    migration waiting. What has a window is worked on within its `hours`."""
 
     database: Database
     ledger: Ledger
@@ -39,6 +40,7 @@ class Workplace:
     wait: bool = True
     allow_slow: bool = False
     brakes: tuple[Brake, ...] = ()
+    hours: Hours = ANY_HOUR
 
     def why_wait(self, name: str) -> str | None:
         """What a migration has to wait for, or None when it may go on."""
@@ -50,7 +52,8 @@ class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
     operator who has `halted` them, their `tuning` by another, how many are `at_work`, what they are `waiting`
-    for, and whether the end has been `told`."""
+    for, whether the end has been `told`, why its window is shut (`why_shut`), and what they have
+    `stopped_for`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
@@ -61,16 +64,19 @@ class Effort:
     at_work: int = 0
     waiting: str | None = None
     told: bool = False
+    why_shut: Callable[[], str | None] = lambda: None
+    stopped_for: str = ""
 
     def why_stop(self, stop: Stop) -> str | None:
         """Why the workers should leave now, or None to go on."""
         if self.failed:
             return "another worker has failed"
-        return str(self.halted) if self.halted else stop.why()
+        return str(self.halted) if self.halted else stop.why() or self.why_shut()
 
     def stopped(self, name: str, publish: events.Publish, why: str) -> Outcome:
         """Tell that the work on this migration has stopped before its end, and how it goes on."""
         then = f"`{way_on(name, self.halted.state)}` lets it go on" if self.halted else "run again to go on"
+        self.stopped_for = why
         if not self.failed:
             self.tell_end(publish, events.Stopped(name, self.done.rows, why, then))
         return Outcome.STOPPED

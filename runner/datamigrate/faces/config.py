@@ -10,7 +10,9 @@ from datamigrate.doing.settings import Settings
 from datamigrate.faces.notifying import Notify, notify_from
 from datamigrate.faces.throttling import throttle_from
 from datamigrate.faces.values import count, must_be_known, positive, seconds, share, switch, text
+from datamigrate.thought.agenda import ANY_TIME, Timetable
 from datamigrate.thought.health import Throttle
+from datamigrate.thought.window import checked_zone, parse_window
 from datamigrate.words.errors import ConfigurationError, UsageError
 
 
@@ -26,6 +28,7 @@ class Configuration:
     settings: Settings = field(default_factory=Settings)
     throttle: Throttle = field(default_factory=Throttle)
     notify: Notify = field(default_factory=Notify)
+    timetable: Timetable = ANY_TIME
 
 
 def read_configuration(start: Path) -> Configuration:
@@ -67,6 +70,15 @@ def _table(file: Path) -> Mapping[str, Any] | None:
 _Set = Callable[[Configuration, Any], Configuration]
 
 
+def _window(timetable: Timetable, value: Any) -> Timetable:
+    parse_window(text(value))
+    return replace(timetable, window=value)
+
+
+def _zone(timetable: Timetable, value: Any) -> Timetable:
+    return replace(timetable, zone=checked_zone(text(value)))
+
+
 def _setting(change: Callable[[Settings, Any], Settings]) -> _Set:
     return lambda configuration, value: replace(configuration, settings=change(configuration.settings, value))
 
@@ -102,6 +114,8 @@ _KEYS: dict[str, _Set] = {
     "lint_since": lambda c, v: replace(c, lint_since=text(v)),
     "notify": lambda c, v: replace(c, notify=notify_from(v)),
     "throttle": lambda c, v: replace(c, throttle=throttle_from(v)),
+    "window": lambda c, v: replace(c, timetable=_window(c.timetable, v)),
+    "timezone": lambda c, v: replace(c, timetable=_zone(c.timetable, v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),

@@ -3,15 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from datamigrate.authoring.script import Library
-from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
+from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
 from datamigrate.faces.situation import Situation
+from datamigrate.faces.tables import TextTable
 from datamigrate.thought.codec import decode_key, show_key
 from datamigrate.thought.interleaving import Journey, SchemaLeg
 from datamigrate.thought.lifecycle import State
@@ -34,6 +36,8 @@ _COLOURS = {
     "held": "yellow",
     "paused": "yellow",
     "cancelled": "dim",
+    "scheduled": "dim",
+    "waiting": "yellow",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -46,7 +50,7 @@ def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
     if counts is not None:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
-        cells = [str(number), step.migration.name, _coloured(step.action), step.reason]
+        cells: list[RenderableType] = [str(number), step.migration.name, _coloured(step.action), step.reason]
         table.add_row(*cells, *([] if counts is None else [_count_text(counts, step)]))
     return table
 
@@ -102,7 +106,9 @@ def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
     halted = len(plan.having(Action.HALTED))
-    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
+    shut, scheduled = len(plan.having(Action.WAITING)), len(plan.having(Action.SCHEDULED))
+    numbers = {"blocked": blocked, "halted": halted, "outside their window": shut, "scheduled": scheduled}
+    waiting = "".join(f"; {number} {what}" for what, number in numbers.items() if number)
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -184,10 +190,14 @@ def history_table(runs: Sequence[RunRecord]) -> Table:
 def detail_facts(detail: Detail) -> dict[str, Any]:
     """One migration in full, for programs."""
     script, record = detail.script, detail.record
+    ledger = as_facts(record) | {"tuning": record.tuning.facts()} if record else None
+    if record and ledger:
+        ledger["recurrence"] = as_facts(record.recurrence)
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
+        "ledger": ledger,
+        "occurrences": [as_facts(o) for o in detail.occurrences],
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
     }
@@ -197,7 +207,7 @@ def show_detail(console: Console, detail: Detail) -> None:
     """One migration in full, for people."""
     fields = Table.grid(padding=(0, 2))
     for label, value in _detail_fields(detail):
-        fields.add_row(label, value)
+        fields.add_row(label, Text(value))
     console.print(fields)
     if detail.record and detail.record.ranges:
         ranges = _table("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
@@ -213,11 +223,23 @@ def show_detail(console: Console, detail: Detail) -> None:
                 r.owner or "",
             )
         console.print(ranges)
+    if detail.occurrences:
+        console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
         moves = _table("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
+
+
+def _occurrences_table(occurrences: Sequence[OccurrenceRecord]) -> Table:
+    table = _table("due", "begun", "finished", "rows", "outcome")
+    for o in occurrences:
+        times = (
+            f"{time:%Y-%m-%d %H:%M:%S}Z" if time else "" for time in (o.due_at, o.begun_at, o.finished_at)
+        )
+        table.add_row(*times, "" if o.rows is None else f"{o.rows:,}", o.outcome or "open")
+    return table
 
 
 def report_facts(report: Report) -> dict[str, Any]:
@@ -227,6 +249,7 @@ def report_facts(report: Report) -> dict[str, Any]:
         "results": [result.facts() for result in report.results],
         "stopped": report.stopped,
         "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
+        "waiting": [step.facts() for step in report.waiting],
     }
 
 
@@ -237,6 +260,8 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         m = script.migration
         fields += [("name", m.name), ("what it does", m.title), ("kind", m.kind), ("file", str(m.file))]
         fields += [("requires", " ".join(m.requires) or "-"), ("depends on", " ".join(m.depends_on) or "-")]
+        fields += [("window", m.options.window)] if m.options.window else []
+        fields += [("schedule", m.options.schedule)] if m.options.schedule else []
     if step:
         fields += [("plan", f"{step.action}: {step.reason}")]
     if record:
@@ -248,7 +273,7 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
 
 
 def _state_of(step: Step, record: MigrationRecord | None) -> str:
-    if step.action in (Action.DRIFTED, Action.OBSOLETE):
+    if step.action in (Action.DRIFTED, Action.OBSOLETE, Action.SCHEDULED):
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)
@@ -292,13 +317,9 @@ def _key_text(encoded: str | None) -> str:
     return "" if encoded is None else show_key(decode_key(encoded))
 
 
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/]" if colour else word
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+    return TextTable(*columns)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from datamigrate.doing.rehearsal import Rehearsal
-from datamigrate.doing.sampling import RehearsalLimits
+from datamigrate.doing.sampling import limits_of
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
@@ -21,6 +21,8 @@ from datamigrate.faces.progress import Bar, Heartbeat
 from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
 from datamigrate.faces.signals import unless_terminated, until_signalled
+from datamigrate.faces.staying import SHORTEST_POLL, Staying, lines_of, run_when_open
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.planner import Action
 from datamigrate.words.events import Publish, publish_to
 from datamigrate.words.exits import Exit
@@ -32,15 +34,15 @@ async def run_and_report(
 ) -> Exit:
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
+    work = run_when_open if options["wait_for_window"] else Application.run
     with _progress(output, options.get("metrics_port")) as publish:
         situation, report = await until_signalled(
-            stop, lambda: application.run(asked, stop, publish), output.say
+            stop, lambda: work(application, asked, stop, publish), output.say
         )
     output.complain(situation)
     unusable = output.problems(situation.problems)
-    for action in (Action.BLOCKED, Action.HALTED, Action.DRIFTED):
-        for step in situation.plan.having(action):
-            output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    for line in lines_of(situation):
+        output.say(line)
     for result in report.results:
         if result.error:
             output.tell(result.error)
@@ -48,12 +50,25 @@ async def run_and_report(
             output.say(f"{result.name}: skipped, {result.reason}")
     if report.stopped and not any(result.outcome == "stopped" for result in report.results):
         output.say(f"Stopped cleanly between two migrations ({report.stopped}); run again to go on.")
+    elif report.waiting:
+        output.say(
+            "Run again when the window is open; --wait-for-window waits, --ignore-window does not care."
+        )
     elif not report.results:
         output.say("Nothing to do.")
     output.data(report_facts(report) | {"problems": [p.facts() for p in situation.problems]}, None)
     # a broken script matters here when all were asked for, or when what was asked for waits for it
     stuck = report.plan.having(Action.BLOCKED) or not names
     return report.exit or (unusable if stuck else Exit.OK)
+
+
+async def stay_and_work(output: Output, application: Application, options: dict[str, Any]) -> Exit:
+    """Run what is pending or due, again and again, until a signal ends it."""
+    stop, asked = _asked(options)
+    with _progress(output, options.get("metrics_port")) as publish:
+        staying = Staying(application, asked, stop, publish, output.say, options["poll"] or SHORTEST_POLL)
+        await until_signalled(stop, staying.work, output.say)
+    return Exit.OK
 
 
 async def upgrade_and_report(
@@ -81,11 +96,12 @@ async def preview(
     output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
 ) -> Exit:
     """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
-    situation = await application.situation(names, options["tags"])
-    limits = RehearsalLimits(
+    situation = await application.situation(names, options["tags"], Agenda(asked=frozenset(names)))
+    limits = limits_of(
+        application.project.configuration.settings,
+        options["max_time"],
         rows=options["sample"],
         shown=options["rows"],
-        settings=application.project.configuration.settings,
         batch_size=options["batch_size"],
         exact=options["count"],
     )
@@ -134,18 +150,21 @@ def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:
 
 
 def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, RunOptions]:
-    budget = Budget(options["max_time"], options["max_batches"])
+    budget = Budget(options.get("max_time"), options.get("max_batches"))
     return Stop(budget), RunOptions(
         names=names,
         tags=options.get("tags", ()),
         budget=budget,
         batch_size=options["batch_size"],
         keep_going=options.get("keep_going", False),
-        wait=not options["no_wait"],
+        wait=not options.get("no_wait", False),
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
         throttle=not options.get("no_throttle", False),
+        until=options.get("until"),
+        due=options.get("due", False),
+        ignore_window=options["ignore_window"],
         arguments=redacted_arguments(sys.argv[1:]),
     )
 

@@ -1,7 +1,7 @@
 """Scripts, schema and ledger at one moment, and the plan that follows from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from datamigrate.authoring.script import Library, Script
@@ -10,6 +10,7 @@ from datamigrate.database.ledger.records import LedgerView, MigrationRecord
 from datamigrate.database.schema.history import History
 from datamigrate.database.schema.revisions import resolve, schema_at
 from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.graph import problems as graph_problems
 from datamigrate.thought.graph import without_cycles
 from datamigrate.thought.planner import Plan, Revisions, Schema, make_plan
@@ -28,6 +29,7 @@ class Situation:
     schema: Schema
     revisions: Mapping[str, Revisions]
     from_scratch: Plan
+    agenda: Agenda = field(default_factory=Agenda)
 
     def record(self, name: str) -> MigrationRecord | None:
         """What the ledger knows of a migration."""
@@ -53,6 +55,7 @@ def situate(
     whereabouts: Whereabouts,
     names: Sequence[str] = (),
     tags: Sequence[str] = (),
+    agenda: Agenda | None = None,
 ) -> Situation:
     """The situation of a database at these heads with this ledger; the plan is narrowed to the names and
     tags, and what they depend on. Raises RevisionUnknown, UnknownMigration."""
@@ -61,12 +64,23 @@ def situate(
     usable = [script.migration for script in library.scripts if script.name in revisions]
     unfit = graph_problems(usable, frozenset({*view.migrations, *(s.name for s in library.scripts)}))
     problems = (*library.problems, *unresolved, *unfit)
-    plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning())
-    from_scratch = make_plan(without_cycles(usable), revisions, schema_at(project.history, ()), {})
+    agenda = replace(agenda or Agenda(view.at), timetable=project.configuration.timetable)
+    plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning(), agenda)
+    from_scratch = make_plan(
+        without_cycles(usable), revisions, schema_at(project.history, ()), {}, replace(agenda, only_due=False)
+    )
     _refuse_unknown_tags(tags, library, problems)
     _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
     return Situation(
-        library, _narrowed(plan, names, tags), view, problems, whereabouts, schema, revisions, from_scratch
+        library,
+        _narrowed(plan, names, tags),
+        view,
+        problems,
+        whereabouts,
+        schema,
+        revisions,
+        from_scratch,
+        agenda,
     )
 
 

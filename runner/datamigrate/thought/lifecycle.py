@@ -38,6 +38,7 @@ class Cause(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     TUNE = "tune"
+    DUE = "due"
 
 
 HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED})
@@ -80,6 +81,11 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.DONE, Cause.STAMP): State.DONE,
     # a fresh look, asked for by name or by a gate, found rows in the old form
     (State.DONE, Cause.REOPEN): State.PENDING,
+    # its schedule, or an operator by name, says that it is time for the next occurrence
+    (State.PENDING, Cause.DUE): State.PENDING,
+    (State.DONE, Cause.DUE): State.PENDING,
+    # ... and gives up the one before, if that has failed
+    (State.FAILED, Cause.DUE): State.PENDING,
     # the schema was downgraded past a revision it requires: what it did went with the column
     (State.DONE, Cause.DOWNGRADE): State.PENDING,
     (State.RUNNING, Cause.DOWNGRADE): State.PENDING,
@@ -100,6 +106,8 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.PAUSED, Cause.PAUSE): State.PAUSED,
     # ... and lets it go on where it stood
     (State.PAUSED, Cause.RESUME): State.PENDING,
+    # ... between two occurrences of one that recurs, so that none begins
+    (State.DONE, Cause.PAUSE): State.PAUSED,
     # an operator gives it up; what it has done stays
     (State.PENDING, Cause.CANCEL): State.CANCELLED,
     (State.RUNNING, Cause.CANCEL): State.CANCELLED,
@@ -108,6 +116,8 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.HELD, Cause.CANCEL): State.CANCELLED,
     (State.PAUSED, Cause.CANCEL): State.CANCELLED,
     (State.CANCELLED, Cause.CANCEL): State.CANCELLED,
+    # ... between two occurrences of one that recurs
+    (State.DONE, Cause.CANCEL): State.CANCELLED,
     # ... and thinks better of it, progress kept or forgotten
     (State.CANCELLED, Cause.RETRY): State.PENDING,
     (State.CANCELLED, Cause.RESET): State.PENDING,
@@ -124,6 +134,9 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.HELD, Cause.TUNE): State.HELD,
     (State.PAUSED, Cause.TUNE): State.PAUSED,
 }
+
+ONLY_IF_IT_RECURS = frozenset({(State.DONE, Cause.PAUSE), (State.DONE, Cause.CANCEL)})
+"""Of one that is done once and for all nothing is left to be stopped."""
 
 _INSTEAD = {
     (State.DONE, Cause.RETRY): "It is done. `datamigrate reset {name}` makes it run again.",
@@ -166,10 +179,10 @@ def way_on(name: str, state: State) -> str:
     return f"datamigrate {WAY_ON[state]} {name}"
 
 
-def advance(name: str, state: State, cause: Cause) -> State:
+def advance(name: str, state: State, cause: Cause, recurs: bool = True) -> State:
     """The state after `cause`. Raises LifecycleError with the verb that fits better."""
-    try:
-        return TRANSITIONS[state, cause]
-    except KeyError:
+    after = TRANSITIONS.get((state, cause))
+    if after is None or ((state, cause) in ONLY_IF_IT_RECURS and not recurs):
         hint = _INSTEAD.get((state, cause), "See `datamigrate show {name}`.").format(name=name)
-        raise LifecycleError(f"{name} is {state}; `{cause}` makes no sense there.", hint) from None
+        raise LifecycleError(f"{name} is {state}; `{cause}` makes no sense there.", hint)
+    return after

@@ -84,11 +84,14 @@ class Dialect(Protocol):
     async def written(self, connection: AsyncConnection) -> int | None:
         """A mark that grows by the bytes that the server writes for our changes; None where none is kept."""
 
+    async def touched(self, connection: AsyncConnection) -> int:
+        """A mark that grows by the rows that this transaction inserts, updates or deletes, in any table."""
+
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """What this transaction has left so far, in this table and in the way of others."""
 
-    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
-        """How many rows a query would give, without a long count."""
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
+        """How many rows a query would give, without a long count; None where nothing can be said of it."""
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
@@ -100,6 +103,9 @@ class Dialect(Protocol):
     ) -> tuple[sa.FromClause, float] | None:
         """Some rows of the table, spread over all of it, and which part of it they are; None where several
         could not write to it at once anyway."""
+
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """The table's indexes that were not made to the end, and so do not see to anything."""
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

@@ -62,7 +62,19 @@ SELECT relname, max(CASE WHEN reltuples > 0 AND relpages > 0
 FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND relname = ANY (CAST(:names AS text[])) GROUP BY relname
 """
 
+# a standby has no such position, and is not asked for it
+_WRITTEN = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END
+"""
+
 _DISCOURAGED = ("enable_seqscan", "enable_sort")
+
+_UNFINISHED = """
+SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+WHERE x.indrelid = CAST(CAST(:relation AS text) AS regclass) AND NOT x.indisvalid
+"""
+
+_TOUCHED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
 
 _UPDATES = """
 SELECT coalesce(sum(n_tup_upd), 0), coalesce(sum(n_tup_hot_upd), 0) FROM pg_stat_xact_user_tables
@@ -137,8 +149,11 @@ class PostgreSQL:
 
     async def written(self, connection: AsyncConnection) -> int | None:
         """How far the write-ahead log has got, in bytes; others write to it too."""
-        position = sa.func.pg_wal_lsn_diff(sa.func.pg_current_wal_insert_lsn(), sa.literal_column("'0/0'"))
-        return int(await connection.scalar(sa.select(position)) or 0)
+        return int(await connection.scalar(sa.text(_WRITTEN)) or 0)
+
+    async def touched(self, connection: AsyncConnection) -> int:
+        """What the server has counted for the transaction."""
+        return int(await connection.scalar(sa.text(_TOUCHED)) or 0)
 
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """From `pg_locks`, and from what this transaction has counted so far."""
@@ -188,6 +203,11 @@ class PostgreSQL:
             return None
         share = min(1.0, SAMPLE_PAGES / max(1, int(pages)))
         return sa.tablesample(table, sa.func.system(share * 100)), share
+
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """CREATE INDEX CONCURRENTLY leaves one behind when it fails."""
+        found = await connection.scalars(sa.text(_UNFINISHED), {"relation": _quoted(table)})
+        return frozenset(found)
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

@@ -21,6 +21,7 @@ from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
@@ -104,14 +105,17 @@ class SQLite:
         """SQLite keeps none."""
         return None
 
+    async def touched(self, connection: AsyncConnection) -> int:
+        """The connection's own count, with what triggers and foreign keys do."""
+        return int(await connection.scalar(sa.select(sa.func.total_changes())) or 0)
+
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """The one write lock; rows are changed where they are."""
         return Traces((Lock(None, "write lock"),))
 
-    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
-        """A count: SQLite keeps no statistics on how many rows a predicate selects."""
-        count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
-        return Estimate(int(count or 0), "counted")
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
+        """A count when that is quick; else the table's size."""
+        return await counted_shortly(connection, query)
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
@@ -142,6 +146,10 @@ class SQLite:
     ) -> tuple[sa.FromClause, float] | None:
         """There is one writer at a time."""
         return None
+
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """An index is made whole or not at all."""
+        return frozenset()
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

@@ -1,9 +1,10 @@
 """What the ledger tells: plain data, read in one go."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from datamigrate.thought.agenda import UNSCHEDULED, Recurrence
 from datamigrate.thought.lifecycle import Standing, State
 from datamigrate.thought.planner import Record
 from datamigrate.thought.tuning import UNTUNED, Tuning
@@ -47,6 +48,7 @@ class MigrationRecord:
     waiting: str | None = None
     waiting_since: datetime | None = None
     ranges: tuple[RangeRecord, ...] = ()
+    recurrence: Recurrence = UNSCHEDULED
 
     @property
     def standing(self) -> Standing:
@@ -79,7 +81,8 @@ class MigrationRecord:
 
     def for_planning(self) -> Record:
         """What the planner needs of it."""
-        return Record(self.state, self.checksum, self.rows, self.started_at is not None, self.standing)
+        begun = self.started_at is not None
+        return Record(self.state, self.checksum, self.rows, begun, self.standing, self.recurrence)
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,24 @@ class TransitionRecord:
 
 
 @dataclass(frozen=True)
+class OccurrenceRecord:
+    """One occurrence of a recurring migration; no outcome means that it is open."""
+
+    migration: str
+    due_at: datetime
+    begun_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    rows: int | None
+
+
+@dataclass(frozen=True)
 class LedgerView:
-    """The whole ledger at one moment; empty where there is none yet."""
+    """The whole ledger at one moment, `at` by the database's clock; empty where there is none yet."""
 
     migrations: dict[str, MigrationRecord] = field(default_factory=dict)
     exists: bool = False
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def for_planning(self) -> dict[str, Record]:
         """What the planner needs of it."""

@@ -6,6 +6,7 @@ connection. Every write that must find its row checks that it touched exactly on
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,12 +16,19 @@ import datamigrate
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.clock import ago, now
+from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
-from datamigrate.database.ledger.records import LedgerView, Orders, RunRecord, TransitionRecord
+from datamigrate.database.ledger.records import (
+    LedgerView,
+    OccurrenceRecord,
+    Orders,
+    RunRecord,
+    TransitionRecord,
+)
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State
+from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, advance
 from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
@@ -85,6 +93,26 @@ class Ledger:
     async def enrol(self, connection: AsyncConnection, migration: Migration) -> None:
         """Make the migration known as pending, with one range, unless it is known already."""
         await connection.run_sync(steps.enrol, self.tables, migration)
+
+    async def schedule(
+        self, connection: AsyncConnection, migration: Migration, schedule: str | None, at: datetime
+    ) -> None:
+        """Remember which schedule a migration has since when; None is none any more."""
+        await self.enrol(connection, migration)
+        await connection.run_sync(keep_schedule, self.tables, migration.name, schedule, at)
+
+    async def take_turn(
+        self, connection: AsyncConnection, migration: Migration, due: datetime, why: str
+    ) -> bool:
+        """Begin the occurrence for a due time; False when another run has, or is still at one before."""
+        await self.enrol(connection, migration)
+        return await connection.run_sync(steps.take_turn, self.tables, self.owner, migration, due, why)
+
+    async def occurrences(
+        self, connection: AsyncConnection, name: str, limit: int = 20
+    ) -> Sequence[OccurrenceRecord]:
+        """The latest occurrences of a recurring migration, newest first."""
+        return await connection.run_sync(read_occurrences, self.tables, name, limit)
 
     async def claim(
         self,
@@ -306,6 +334,7 @@ class Ledger:
         """
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
+        advance(migration.name, State(record.state), cause, recurs=migration.options.schedule is not None)
         state = await self._move(connection, migration.name, State(record.state), cause, reason)
         if fences:
             await self._fence(connection, migration.name)

@@ -23,6 +23,7 @@ class Tables:
     range: sa.Table
     run: sa.Table
     transition: sa.Table
+    occurrence: sa.Table
 
 
 @cache
@@ -57,6 +58,8 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("tuning", sa.Text, comment="the pace an operator has set, as JSON", info={SINCE: 2}),
         sa.Column("waiting", sa.Text, comment="why no batch begins just now", info={SINCE: 3}),
         sa.Column("waiting_since", Instant, info={SINCE: 3}),
+        sa.Column("schedule", sa.Text, comment="when it is due again, as cron writes it", info={SINCE: 3}),
+        sa.Column("scheduled_at", Instant, comment="since when it has this schedule", info={SINCE: 3}),
     )
     ranges = sa.Table(
         f"{PREFIX}range",
@@ -103,7 +106,20 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("owner", sa.Text, nullable=False),
         sa.Column("at", Instant, nullable=False, server_default=now()),
     )
-    return Tables(metadata, ledger, migration, ranges, run, transition)
+    occurrence = sa.Table(
+        f"{PREFIX}occurrence",
+        metadata,
+        sa.Column(
+            "migration", sa.Text, sa.ForeignKey(migration.c.name, ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("due_at", Instant, primary_key=True),
+        sa.Column("begun_at", Instant, nullable=False, server_default=now()),
+        sa.Column("finished_at", Instant),
+        sa.Column("outcome", sa.Text, comment="empty while it is open"),
+        sa.Column("rows", sa.BigInteger),
+        info={SINCE: 3},
+    )
+    return Tables(metadata, ledger, migration, ranges, run, transition, occurrence)
 
 
 def since(item: sa.Table | sa.Column[Any]) -> int:

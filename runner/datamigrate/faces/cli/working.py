@@ -47,7 +47,7 @@ NICE = click.FloatRange(0, 1, max_open=True)
     "--max-time",
     callback=duration,
     metavar="DURATION",
-    help="Stop cleanly after this long (exit 75), e.g. 25m.",
+    help="Stop cleanly after this long (exit 75), e.g. 25m. Dry run: for each migration [5s].",
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
@@ -59,6 +59,10 @@ NICE = click.FloatRange(0, 1, max_open=True)
     help="Work on so many ranges at once.",
 )
 @click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
+@click.option("--due", is_flag=True, help="Only what has a schedule and is due: for cron and CronJobs.")
+@click.option("--until", metavar="TIME", help="Stop cleanly at this time of the day (exit 75), e.g. 06:00.")
+@click.option("--wait-for-window", is_flag=True, help="Wait until a window opens, instead of exit 75.")
+@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
@@ -93,6 +97,7 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 @click.option(
     "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
 )
+@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
 @click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
 @click.option(
