@@ -113,7 +113,7 @@ def _start_in(home: Path, binaries: Path, settings: Mapping[str, str]) -> Postgr
         binaries = _copy(binaries, home)
     if user is not None:
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port, settings)],
         stdin=subprocess.PIPE,
@@ -168,7 +168,8 @@ def _copy(binaries: Path, home: Path) -> Path:
     return home / package.name / install.name / "bin"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -79,20 +79,18 @@ def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, datab
     assert (tmp_path / "dry-run.html").exists()
 
 
-def test_following_operating_pauses_tunes_and_resumes(tmp_path: Path, database: ScratchDatabase) -> None:
-    upgrade(database, "8a6ada1e0883")
-    project_without_data_migrations(tmp_path)
-    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
-    assert database.scalar("SELECT state FROM datamigrate_migration") == "pending"
-
-
-def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_operating_pauses_tunes_resumes_and_reverts(
+    tmp_path: Path, database: ScratchDatabase
+) -> None:
     upgrade(database, "8a6ada1e0883")
     a_thousand_users(database)
-    database.execute("UPDATE users SET first_name = ' Ada '")
+    database.execute("UPDATE users SET email = 'A' || substr(email, 2)")
     project_without_data_migrations(tmp_path)
-    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "observing.md"))
-    assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
+    rows = database.rows("SELECT name, state FROM datamigrate_migration")
+    states = {str(name): state for name, state in rows}
+    assert (states["trim_names"], states["lower_emails"]) == ("pending", "reverted")
+    assert database.scalar("SELECT count(*) FROM users WHERE email = 'Ada' || id || '@example.org'") == 1000
 
 
 def test_following_testing_shows_what_a_script_stands_and_what_one_does_not(tmp_path: Path) -> None:
@@ -106,6 +104,15 @@ def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: S
     project_without_data_migrations(tmp_path)
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "scheduling.md"))
     assert database.rows("SELECT outcome, rows FROM datamigrate_occurrence") == [("verified", 1000)]
+
+
+def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    database.execute("UPDATE users SET first_name = ' Ada '")
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "observing.md"))
+    assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
 
 
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from databases import ScratchDatabase
+from at_once import metrics_at
+from databases import ScratchDatabase, free_port
 from datamigrate.faces.notices import prometheus
 from projects import Project, add_people
 
@@ -77,22 +77,10 @@ def test_metrics_are_served_while_it_runs(sqlite_project: Project, sqlite_databa
     def and_fetched(port: int) -> Iterator[object]:
         with serving(port) as publish:
             yield publish
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-                fetched.append(answer.headers["Content-Type"])
-                fetched.append(answer.read().decode())
+            fetched.append(metrics_at(port))
 
     with mock.patch("datamigrate.faces.running.serving_metrics", and_fetched):
         sqlite_project.quick("run", "--metrics-port", str(free_port()))
-    kind, text = fetched
-    assert kind.startswith("text/plain; version=")
+    (text,) = fetched
     assert 'datamigrate_rows_total{migration="full_name"} 5.0' in text.splitlines()
     assert 'datamigrate_ended_total{migration="full_name",outcome="finished"} 1.0' in text.splitlines()
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

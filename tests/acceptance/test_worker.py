@@ -6,8 +6,8 @@ import re
 import signal
 from datetime import UTC, datetime, timedelta
 
-from at_once import PEOPLE, UNHURRIED, end_of, everyone_was_written_once, prepare, wait_for
-from databases import ScratchDatabase
+from at_once import PEOPLE, UNHURRIED, end_of, everyone_was_written_once, metrics_at, prepare, wait_for
+from databases import ScratchDatabase, free_port
 from projects import FULL_NAME, NICK, Project, add_people, ended, named_people
 from projects import PEOPLE as PEOPLE_REVISION
 
@@ -43,6 +43,21 @@ def test_a_worker_takes_up_what_becomes_pending_and_sigterm_ends_it_after_the_ba
     assert (run["arguments"], run["outcome"]) == ("worker --poll 200ms", "stopped: SIGTERM")
     project.quick("run")
     everyone_was_written_once(database)
+
+
+def test_a_worker_serves_metrics_for_as_long_as_it_stays(
+    sqlite_project: Project, sqlite_database: ScratchDatabase
+) -> None:
+    port = free_port()
+    sqlite_project.write_script("full_name")
+    add_people(sqlite_database, 5)
+    with ended(sqlite_project.start("worker", "--poll", "200ms", "--metrics-port", str(port))) as worker:
+        wait_for(lambda: named_people(sqlite_database) == 5)
+        ended_well = 'datamigrate_ended_total{migration="full_name",outcome="finished"} 1.0'
+        wait_for(lambda: ended_well in metrics_at(port))
+        worker.send_signal(signal.SIGTERM)
+        code, told = end_of(worker)
+    assert code == 0, told
 
 
 def test_a_worker_waits_for_a_database_and_a_schema_that_are_not_there_yet(

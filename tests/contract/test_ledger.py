@@ -37,7 +37,8 @@ pytestmark = pytest.mark.anyio
 
 EXPIRY = 60.0
 TABLES = {
-    f"datamigrate_{name}" for name in ("ledger", "migration", "range", "run", "transition", "occurrence")
+    f"datamigrate_{name}"
+    for name in ("ledger", "migration", "range", "run", "transition", "occurrence", "undo")
 }
 
 

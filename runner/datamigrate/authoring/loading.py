@@ -168,6 +168,12 @@ def _free_form(module: ModuleType, migrate: Any, tree: ast.Module, file: Path) -
     _must_take_a_session("migrate", migrate, tree, file)
     if remaining is not None:
         _must_take_a_session("remaining", remaining, tree, file)
+    if getattr(module, "undo_log", False):
+        raise ScriptError(
+            "`undo_log` does not go with a free-form migrate: what it changes is not known.",
+            "Use update_rows, compute_rows or delete_rows, or write a `revert` beside `migrate`.",
+            _line_of("undo_log", tree, file),
+        )
     return FreeForm(migrate, remaining, _free_options(module, tree, file), frozenset())
 
 

@@ -18,7 +18,7 @@ class FormOptions(TypedDict, total=False):
     seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
     `hold`, to wait for `datamigrate approve` before the first run; `window`, the times of the week at which
     it may be worked on, like "22:00-06:00 Europe/Berlin"; `schedule`, five fields of cron, for one that is
-    due again and again.
+    due again and again; `undo_log`, to keep what is changed, so that `datamigrate revert` can put it back.
     """
 
     batch_size: int
@@ -27,6 +27,7 @@ class FormOptions(TypedDict, total=False):
     tags: Iterable[str]
     mask: Iterable[sa.ColumnClause[Any] | str]
     hold: bool
+    undo_log: bool
     window: str
     schedule: str
 
@@ -91,6 +92,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "max_pause": _not_negative,
     "mask": lambda _, columns: _column_names(columns),
     "hold": _switch,
+    "undo_log": _switch,
     "window": _parsed(parse_window),
     "schedule": _parsed(parse_schedule),
 }

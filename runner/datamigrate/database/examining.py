@@ -76,7 +76,10 @@ def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.T
 def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:
     inspector = sa.inspect(connection)
     try:
-        columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
+        with warnings.catch_warnings():
+            # a type that SQLAlchemy does not know is the driver's to handle
+            warnings.simplefilter("ignore", SAWarning)
+            columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
     except NoSuchTableError:
         raise SchemaError(
             f"{name}: there is no table {table.fullname} in this database.",

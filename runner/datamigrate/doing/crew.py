@@ -128,7 +128,8 @@ class Crew:
                 job.effort.stopped(name, place.publish, why)
                 self._keep(Result(name, Outcome.STOPPED.value, reason=why))
                 return
-            job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
+            undo = place.ledger.tables.undo
+            job.work = await work_for(place.database, self.scripts[name], self.settings.workers, undo)
             options, computes = step.migration.options, job.work.computes
             job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
             settings = job.tuned(UNTUNED)

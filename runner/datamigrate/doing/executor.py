@@ -23,7 +23,7 @@ from datamigrate.doing.settings import Settings
 from datamigrate.doing.waiting import Standstill
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
-from datamigrate.thought.lifecycle import HALTED, Cause, State
+from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, fitted, is_smallest, next_pace
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
@@ -104,7 +104,7 @@ class Executor:
                 return outcome
 
     def _stopped(self, why: str) -> Outcome:
-        return self.effort.stopped(self.script.name, self.place.publish, why)
+        return self.effort.stopped(self.script.name, self.place.publish, why, self.place.ledger.course)
 
     def _why_too_many(self) -> str | None:
         if self.leads or self.effort.at_work <= self.settings.workers:
@@ -112,7 +112,7 @@ class Executor:
         return SURPLUS
 
     def _heed(self, orders: Orders) -> None:
-        if orders.standing.state in HALTED:
+        if orders.standing.state in self.place.ledger.course.halts:
             self.effort.halted = orders.standing
         if orders.tuning != self.effort.tuning:
             self.effort.tuning = orders.tuning
@@ -318,7 +318,7 @@ class Executor:
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await self.place.ledger.checkpoint(connection, self._mine, 0.0)
                 after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
-                if after in HALTED:
+                if after in self.place.ledger.course.halts:
                     self._heed(await self.place.ledger.orders(connection, self.script.name))
                 return ()
         return leftover
@@ -390,7 +390,8 @@ class Executor:
 
     async def _failed(self, error: Exception) -> Exception:
         self.effort.failed = True
-        failure = failed_batch(self.script.migration, error, self.effort.done.rows)
+        verb = self.place.ledger.course.verb
+        failure = failed_batch(self.script.migration, error, self.effort.done.rows, verb)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         self.place.publish(events.Failed(self.script.name, failure.message))
         return failure

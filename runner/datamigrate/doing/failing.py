@@ -40,8 +40,9 @@ def cause_of(error: Exception) -> Exception:
     return error.error if isinstance(error, InSlice) else error
 
 
-def failed_batch(migration: Migration, raised: Exception, kept: int) -> DatamigrateError:
-    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys.
+def failed_batch(migration: Migration, raised: Exception, kept: int, verb: str = "run") -> DatamigrateError:
+    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys, and
+    the `verb` that goes on.
 
     Where columns are masked, what others say of the error is left out: it often quotes the value it met.
     """
@@ -56,7 +57,7 @@ def failed_batch(migration: Migration, raised: Exception, kept: int) -> Datamigr
     return kind(
         f"{name}: {told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
-        f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
+        f"{_advice(error)} Then `datamigrate {verb} {name}` goes on where it stopped.",
     )
 
 

@@ -20,6 +20,7 @@ from datamigrate.database.ledger.records import (
     TransitionRecord,
 )
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.hours import Clock
@@ -53,7 +54,7 @@ from datamigrate.words.exits import Exit
 @dataclass(frozen=True)
 class RunOptions:
     """What `run` was asked: which migrations, for how long, how patiently, whether it may be slow,
-    and whether the database's health may hold it back (`throttle`).
+    and whether the database's health may hold it back.
 
     `until` is a time of the day, `due` leaves everything but what is scheduled alone, and what was failed
     before is not tried again without `retries_failed`, nor what is `spared` (see Agenda). Passing faults are
@@ -69,13 +70,13 @@ class RunOptions:
     workers: int = 1
     nice: float | None = None
     allow_slow: bool = False
-    throttle: bool = True
     until: str | None = None
     due: bool = False
     ignore_window: bool = False
     retries_failed: bool = True
     least_attempts: int = 1
     spared: Mapping[str, tuple[str, datetime | None]] = field(default_factory=dict)
+    throttle: bool = True
     arguments: str = ""
 
     @property
@@ -92,13 +93,23 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Detail:
-    """One migration in full."""
+    """One migration in full; `undo` is counted to the end, and `changed_since` has keys that a revert left."""
 
     step: Step | None
     script: Script | None
     record: MigrationRecord | None
     transitions: tuple[TransitionRecord, ...]
     occurrences: tuple[OccurrenceRecord, ...] = ()
+    undo: UndoSize | None = None
+    changed_since: tuple[str, ...] = ()
+
+
+@dataclass
+class Ending:
+    """How something ended that the history keeps."""
+
+    outcome: str = "interrupted"
+    code: Exit = Exit.INTERRUPTED
 
 
 class Application:
@@ -164,10 +175,11 @@ class Application:
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
                 occurrences = await self.ledger.occurrences(connection, name)
+                undo = await connection.run_sync(undo_size, self.ledger.tables, name)
+                changed = await connection.run_sync(changed_since, self.ledger.tables, name)
         step = next((s for s in situation.plan.steps if s.migration.name == name), None)
-        return Detail(
-            step, library.named(name), situation.record(name), tuple(transitions), tuple(occurrences)
-        )
+        found = library.named(name), situation.record(name), tuple(transitions), tuple(occurrences)
+        return Detail(step, *found, undo, tuple(changed))
 
     async def runs(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
@@ -240,6 +252,16 @@ class Application:
             finally:
                 await self._end_run(database, run, outcome, code)
         return situation, report
+
+    @asynccontextmanager
+    async def noting(self, situation: Situation, arguments: str) -> AsyncIterator[tuple[Database, Ending]]:
+        """The project's database, to write to, and a place for how that ended, which the history keeps."""
+        async with self._writing(situation.whereabouts) as database:
+            run, ending = await self._begin_run(database, arguments), Ending()
+            try:
+                yield database, ending
+            finally:
+                await self._end_run(database, run, ending.outcome, ending.code)
 
     async def _keep_schedules(self, situation: Situation) -> None:
         if new_schedules(situation):
@@ -379,7 +401,10 @@ _MEANWHILE = _HALTS | {Cause.RESUME, Cause.APPROVE}
 def _halted(situation: Situation, name: str) -> Halted:
     record = situation.record(name)
     standing = record.standing if record else Standing(State.HELD)
-    return Halted(f"{name} is {standing}.", f"`{way_on(name, standing.state)}`, then run it again.")
+    then = "then run it again"
+    if standing.state is State.REVERTING:
+        then = f"or `{way_on(name, State.REVERTED)}` to run it again from half-way back"
+    return Halted(f"{name} is {standing}.", f"`{way_on(name, standing.state)}`, {then}.")
 
 
 def _outcome(report: Report) -> str:

@@ -26,9 +26,9 @@ class Configuration:
     engine: str | None = None
     lint_since: str | None = None
     settings: Settings = field(default_factory=Settings)
+    timetable: Timetable = ANY_TIME
     throttle: Throttle = field(default_factory=Throttle)
     notify: Notify = field(default_factory=Notify)
-    timetable: Timetable = ANY_TIME
 
 
 def read_configuration(start: Path) -> Configuration:
@@ -112,10 +112,10 @@ _KEYS: dict[str, _Set] = {
     "schema": lambda c, v: replace(c, schema=text(v)),
     "engine": lambda c, v: replace(c, engine=text(v)),
     "lint_since": lambda c, v: replace(c, lint_since=text(v)),
-    "notify": lambda c, v: replace(c, notify=notify_from(v)),
-    "throttle": lambda c, v: replace(c, throttle=throttle_from(v)),
     "window": lambda c, v: replace(c, timetable=_window(c.timetable, v)),
     "timezone": lambda c, v: replace(c, timetable=_zone(c.timetable, v)),
+    "notify": lambda c, v: replace(c, notify=notify_from(v)),
+    "throttle": lambda c, v: replace(c, throttle=throttle_from(v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),

@@ -18,6 +18,7 @@ HEARTBEAT = 10.0
 _ENDINGS = (
     events.Alone,
     events.Finished,
+    events.Reverted,
     events.FoundDone,
     events.Stopped,
     events.Failed,
@@ -57,6 +58,9 @@ def describe(event: events.Event) -> str | None:
         case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
             return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
+        case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds):
+            since = f"; {changed:,} were changed since, and stay as they are" if changed else ""
+            return f"{name}: reverted, {rows:,} rows in {human_duration(seconds)}{since}"
         case events.Stopped(migration=name, rows=rows, reason=reason, then=then):
             return f"{name}: stopped cleanly after {rows:,} rows ({reason}); {then}"
         case events.SchemaApplied(revisions=revisions):

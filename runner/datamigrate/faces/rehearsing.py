@@ -89,18 +89,20 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
 
 def _lines(change: RowChange, mask: frozenset[str]) -> list[tuple[str, str, str]]:
     if change.after is None:
-        return [("(row)", _row_text(change.before, mask), "deleted")]
+        return [("(row)", row_text(change.before, mask), "deleted")]
     if not change.before:
         return [("", "unchanged", "")]
     after = change.after
-    return [(n, _shown(n, value, mask), _shown(n, after[n], mask)) for n, value in change.before.items()]
+    return [(n, shown(n, value, mask), shown(n, after[n], mask)) for n, value in change.before.items()]
 
 
-def _row_text(row: Mapping[str, Any], mask: frozenset[str]) -> str:
-    return ", ".join(f"{name}={_shown(name, value, mask)}" for name, value in row.items())
+def row_text(row: Mapping[str, Any], mask: frozenset[str]) -> str:
+    """A whole row for a person."""
+    return ", ".join(f"{name}={shown(name, value, mask)}" for name, value in row.items())
 
 
-def _shown(name: str, value: Any, mask: frozenset[str]) -> str:
+def shown(name: str, value: Any, mask: frozenset[str]) -> str:
+    """A column's value for a person, shortened, or hidden."""
     if name in mask:
         return HIDDEN
     text = "NULL" if value is None else printable(str(value))

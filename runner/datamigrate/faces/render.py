@@ -36,6 +36,8 @@ _COLOURS = {
     "held": "yellow",
     "paused": "yellow",
     "cancelled": "dim",
+    "reverting": "cyan",
+    "reverted": "yellow",
     "scheduled": "dim",
     "waiting": "yellow",
     "ok": "green",
@@ -155,6 +157,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
+        "undo": record.undo.facts() if record and record.undo else None,
         "waiting": record.waiting if record else None,
         "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
         "reason": _reason(step, record),
@@ -200,6 +203,8 @@ def detail_facts(detail: Detail) -> dict[str, Any]:
         "occurrences": [as_facts(o) for o in detail.occurrences],
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
+        "undo": detail.undo.facts() if detail.undo else None,
+        "changed_since": list(detail.changed_since),
     }
 
 
@@ -269,6 +274,8 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         fields += [("reason", record.reason)] if record.reason else []
         fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
         fields += [("waits for", record.waiting)] if record.waiting else []
+    fields += [("undo log", str(detail.undo))] if detail.undo else []
+    fields += [("changed since", ", ".join(detail.changed_since))] if detail.changed_since else []
     return fields
 
 
@@ -284,7 +291,8 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
-    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned)))
+    undo = f"undo log of {record.undo}" if record and record.undo else ""
+    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, undo)))
 
 
 def _waiting_for(record: MigrationRecord | None) -> str:
@@ -303,7 +311,7 @@ def _why(step: Step, record: MigrationRecord | None) -> str:
 
 def _progress_text(facts: dict[str, Any]) -> str:
     rows, total = facts["rows"], facts["estimate"]
-    if facts["state"] == State.DONE or not total:
+    if facts["state"] in (State.DONE, State.REVERTED) or not total:
         return f"{rows:,}" if rows else ""
     return f"{rows:,} of {total:,} ({rows / total:.0%})"
 

@@ -35,7 +35,7 @@ async def run_and_report(
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
     work = run_when_open if options["wait_for_window"] else Application.run
-    with _progress(output, options.get("metrics_port")) as publish:
+    with progress_on(output, options["metrics_port"]) as publish:
         situation, report = await until_signalled(
             stop, lambda: work(application, asked, stop, publish), output.say
         )
@@ -65,7 +65,7 @@ async def run_and_report(
 async def stay_and_work(output: Output, application: Application, options: dict[str, Any]) -> Exit:
     """Run what is pending or due, again and again, until a signal ends it."""
     stop, asked = _asked(options)
-    with _progress(output, options.get("metrics_port")) as publish:
+    with progress_on(output, options["metrics_port"]) as publish:
         staying = Staying(application, asked, stop, publish, output.say, options["poll"] or SHORTEST_POLL)
         await until_signalled(stop, staying.work, output.say)
     return Exit.OK
@@ -76,7 +76,7 @@ async def upgrade_and_report(
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output, options.get("metrics_port")) as publish:
+    with progress_on(output, options["metrics_port"]) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
@@ -161,16 +161,22 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
-        throttle=not options.get("no_throttle", False),
         until=options.get("until"),
         due=options.get("due", False),
         ignore_window=options["ignore_window"],
+        throttle=not options["no_throttle"],
         arguments=redacted_arguments(sys.argv[1:]),
     )
 
 
+def as_called() -> str:
+    """The words of this call, without passwords, for the history."""
+    return redacted_arguments(sys.argv[1:])
+
+
 @contextmanager
-def _progress(output: Output, metrics_port: int | None = None) -> Iterator[Publish]:
+def progress_on(output: Output, metrics_port: int | None = None) -> Iterator[Publish]:
+    """Where events go, so that a person, a log, and whoever asks this port for metrics see them."""
     with ExitStack() as stack:
         listeners: list[Publish] = [log_event]
         if metrics_port is not None:

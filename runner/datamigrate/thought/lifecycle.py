@@ -18,6 +18,8 @@ class State(StrEnum):
     HELD = "held"
     PAUSED = "paused"
     CANCELLED = "cancelled"
+    REVERTING = "reverting"
+    REVERTED = "reverted"
 
 
 class Cause(StrEnum):
@@ -38,13 +40,24 @@ class Cause(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     TUNE = "tune"
+    REVERT = "revert"
+    PRUNE = "prune-undo"
     DUE = "due"
 
 
-HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED})
+UNDOING = frozenset({State.REVERTING, State.REVERTED})
+"""On the way back: a move from here to elsewhere, or to here, begins at the first row again."""
+
+HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED}) | UNDOING
 """No run touches it until an operator says the word."""
 
-WAY_ON = {State.HELD: Cause.APPROVE, State.PAUSED: Cause.RESUME, State.CANCELLED: Cause.RETRY}
+WAY_ON = {
+    State.HELD: Cause.APPROVE,
+    State.PAUSED: Cause.RESUME,
+    State.CANCELLED: Cause.RETRY,
+    State.REVERTING: Cause.REVERT,
+    State.REVERTED: Cause.RETRY,
+}
 """The word that each of these waits for."""
 
 
@@ -133,6 +146,38 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.FAILED, Cause.TUNE): State.FAILED,
     (State.HELD, Cause.TUNE): State.HELD,
     (State.PAUSED, Cause.TUNE): State.PAUSED,
+    (State.REVERTING, Cause.TUNE): State.REVERTING,
+    # an operator wants undone what it has done: whoever does that holds its claim
+    (State.PENDING, Cause.REVERT): State.REVERTING,
+    (State.STOPPED, Cause.REVERT): State.REVERTING,
+    (State.FAILED, Cause.REVERT): State.REVERTING,
+    (State.DONE, Cause.REVERT): State.REVERTING,
+    (State.PAUSED, Cause.REVERT): State.REVERTING,
+    (State.CANCELLED, Cause.REVERT): State.REVERTING,
+    # ... also when its runner died without a word (nobody holds a claim that is heard of)
+    (State.RUNNING, Cause.REVERT): State.REVERTING,
+    # ... and goes on with it where it stood
+    (State.REVERTING, Cause.REVERT): State.REVERTING,
+    # who undoes it died or was cut off, and another claimed its range
+    (State.REVERTING, Cause.TAKEN_OVER): State.REVERTING,
+    # a signal, a budget or an error: no run may go forward from half-way back
+    (State.REVERTING, Cause.STOP): State.REVERTING,
+    (State.REVERTING, Cause.ERROR): State.REVERTING,
+    # nothing is left to undo
+    (State.REVERTING, Cause.VERIFIED): State.REVERTED,
+    # an operator stops that too; what is undone stays so, and `revert` goes on with the rest
+    (State.REVERTING, Cause.CANCEL): State.CANCELLED,
+    # an operator wants it done again, from the first row
+    (State.REVERTING, Cause.RETRY): State.PENDING,
+    (State.REVERTING, Cause.RESET): State.PENDING,
+    (State.REVERTED, Cause.RETRY): State.PENDING,
+    (State.REVERTED, Cause.RESET): State.PENDING,
+    (State.REVERTED, Cause.STAMP): State.DONE,
+    # a downgrade takes nothing away that undoing needs
+    (State.REVERTING, Cause.DOWNGRADE): State.REVERTING,
+    (State.REVERTED, Cause.DOWNGRADE): State.REVERTED,
+    # an operator throws away what undoing would need; not while that is under way
+    **{(state, Cause.PRUNE): state for state in State if state is not State.REVERTING},
 }
 
 ONLY_IF_IT_RECURS = frozenset({(State.DONE, Cause.PAUSE), (State.DONE, Cause.CANCEL)})
@@ -156,6 +201,14 @@ _INSTEAD = {
     (State.STOPPED, Cause.RESUME): "It is not paused: `datamigrate run {name}` goes on where it stopped.",
     (State.FAILED, Cause.RESUME): "It is not paused: mend what failed, then `datamigrate run {name}`.",
     (State.RUNNING, Cause.RESUME): "It is not paused; `datamigrate status {name}` shows how far it is.",
+    (State.HELD, Cause.REVERT): "It has never run: `datamigrate show {name}`.",
+    (State.REVERTED, Cause.REVERT): "It is undone already; `datamigrate retry {name}` lets it run again.",
+    (
+        State.REVERTING,
+        Cause.PAUSE,
+    ): "`datamigrate cancel {name}` stops it, `datamigrate revert {name}` goes on.",
+    (State.REVERTING, Cause.RESUME): "`datamigrate revert {name}` goes on.",
+    (State.REVERTING, Cause.PRUNE): "`datamigrate revert {name}` still needs it.",
 }
 
 
@@ -172,6 +225,21 @@ class Standing:
         by = f" by {self.by}" if self.by else ""
         at = f" on {self.at:%Y-%m-%d at %H:%M:%S}Z" if self.at else ""
         return f"{self.state}{by}{at}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True)
+class Course:
+    """The way on which workers take a migration: begun and resumed by `verb`, `working` until it is `ended`.
+    In any of the `halts` they have to leave it alone."""
+
+    verb: Cause
+    working: State
+    ended: State
+    halts: frozenset[State]
+
+
+FORTH = Course(Cause.RUN, State.RUNNING, State.DONE, HALTED)
+BACK = Course(Cause.REVERT, State.REVERTING, State.REVERTED, frozenset(State) - UNDOING)
 
 
 def way_on(name: str, state: State) -> str:

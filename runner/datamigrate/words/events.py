@@ -118,6 +118,15 @@ class Finished(Event):
 
 
 @dataclass(frozen=True)
+class Reverted(Event):
+    """Undone: `rows` are as they were, and `changed` were changed by somebody since and stay as they are."""
+
+    rows: int
+    changed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Stopped(Event):
     """Stopped cleanly between two batches, why, and what lets it go on."""
 

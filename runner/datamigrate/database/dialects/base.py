@@ -129,7 +129,7 @@ class RowsToWrite:
     """Computed values on their way to the table.
 
     `columns` holds one list for each of the key's values, then of the row's version, then of the columns
-    `names`, with a place for every row. `within` repeats the batch's key range and the pending predicate, without which the
+    `names`, with a place for every row. An UPDATE of many rows is executed as `keeping` makes it. `within` repeats the batch's key range and the pending predicate, without which the
     planner may choose to walk the whole table.
     """
 
@@ -141,6 +141,7 @@ class RowsToWrite:
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
     columns: Sequence[list[Any]]
+    keeping: Callable[[sa.Update], sa.Update | sa.Insert] = lambda update: update
 
 
 def parameter(number: int) -> str:

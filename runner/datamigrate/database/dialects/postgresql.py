@@ -234,7 +234,8 @@ class PostgreSQL:
         # a statement is made of objects that refer to each other, and would keep the rows until the collector
         # comes: they are handed over beside it
         arrays = {f"a{i}": column for i, column in enumerate(write.columns)}
-        return int((await connection.execute(update_from_arrays(write), arrays)).rowcount)
+        update = write.keeping(update_from_arrays(write))
+        return int((await connection.execute(update, arrays)).rowcount)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
@@ -336,10 +337,9 @@ async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> 
         )
     )
     changed = 0
+    kept = write.keeping(statement)
     for row in zip(*write.columns, strict=True):
-        changed += (
-            await connection.execute(statement, {parameter(i): v for i, v in enumerate(row)})
-        ).rowcount
+        changed += (await connection.execute(kept, {parameter(i): v for i, v in enumerate(row)})).rowcount
     return changed
 
 

@@ -17,6 +17,7 @@ from datamigrate.database.ledger.records import (
     TransitionRecord,
 )
 from datamigrate.database.ledger.tables import Tables, columns_in
+from datamigrate.database.ledger.undo import UndoSize, undo_sizes
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.thought.agenda import Recurrence
 from datamigrate.thought.lifecycle import State
@@ -34,9 +35,12 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
         sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
+    undo = undo_sizes(connection, tables)
     occurrences = latest_of_each(connection, tables, version)
     migrations = {
-        row.name: _migration_record(row, tuple(ranges.get(row.name, ())), occurrences.get(row.name))
+        row.name: _migration_record(
+            row, tuple(ranges.get(row.name, ())), occurrences.get(row.name), undo.get(row.name)
+        )
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
         )
@@ -79,7 +83,7 @@ def _range_record(row: Any) -> RangeRecord:
 
 
 def _migration_record(
-    row: Any, ranges: tuple[RangeRecord, ...], occurrence: OccurrenceRecord | None
+    row: Any, ranges: tuple[RangeRecord, ...], occurrence: OccurrenceRecord | None, undo: UndoSize | None
 ) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
@@ -99,6 +103,7 @@ def _migration_record(
         waiting=row._mapping.get("waiting"),
         waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
+        undo=undo,
         recurrence=Recurrence(
             schedule=row._mapping.get("schedule"),
             since=row._mapping.get("scheduled_at"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from datamigrate.database.ledger.undo import UndoSize
 from datamigrate.thought.agenda import UNSCHEDULED, Recurrence
 from datamigrate.thought.lifecycle import Standing, State
 from datamigrate.thought.planner import Record
@@ -48,6 +49,7 @@ class MigrationRecord:
     waiting: str | None = None
     waiting_since: datetime | None = None
     ranges: tuple[RangeRecord, ...] = ()
+    undo: UndoSize | None = None
     recurrence: Recurrence = UNSCHEDULED
 
     @property
@@ -150,5 +152,5 @@ def as_facts(record: Any) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
-        if name != "ranges"
+        if name not in ("ranges", "undo")
     }

@@ -28,7 +28,7 @@ from datamigrate.database.ledger.records import (
 )
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State, advance
+from datamigrate.thought.lifecycle import FORTH, UNDOING, Cause, Course, Standing, State, advance
 from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
@@ -45,10 +45,11 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """The ledger in one schema of a database, as one process of one person writes it."""
+    """The ledger in one schema of a database, as one process of one person writes it on its way forth, or back."""
 
     owner: Owner
     schema: str | None = None
+    course: Course = FORTH
 
     @property
     def tables(self) -> Tables:
@@ -132,14 +133,14 @@ class Ledger:
         """
         name = migration.name
         record = (await connection.execute(self._locked(name))).one()
-        if record.state == State.DONE:
+        if record.state == self.course.ended:
             return None
-        if record.state in HALTED:
+        if record.state in self.course.halts:
             return (await self.orders(connection, name)).standing
         ranges = await connection.run_sync(read_ranges, self.tables, name, expiry)
         absent = (self.owner.identity, *gone)
         busy = tuple(r for r in ranges if not r.is_free(*absent))
-        edited = record.checksum != migration.checksum
+        edited = self.course is FORTH and record.checksum != migration.checksum
         free = next((r for r in ranges if r.is_free(*absent) and not r.exhausted), None)
         if busy and (alone or edited or free is None):
             return Held(tuple(str(r.owner) for r in busy), busy)
@@ -150,9 +151,9 @@ class Ledger:
         return await connection.run_sync(occupy, self.tables, self.owner, name, number)
 
     async def _begin(self, connection: AsyncConnection, name: str, state: State, it: Range) -> None:
-        if state is State.RUNNING and it.owner is None:
+        if state is self.course.working and it.owner is None:
             return
-        cause = Cause.TAKEN_OVER if state is State.RUNNING else Cause.RUN
+        cause = Cause.TAKEN_OVER if state is self.course.working else self.course.verb
         taken_from = it.owner if cause is Cause.TAKEN_OVER else None
         reason = f"from {taken_from.split('|')[1]}" if taken_from else None
         await self._move(connection, name, state, cause, reason)
@@ -310,7 +311,7 @@ class Ledger:
         others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
         if cause is Cause.STOP and (await connection.execute(others.limit(1))).first():
             return state
-        if state is State.RUNNING:
+        if state is self.course.working:
             return await self._move(connection, claim.migration, state, cause, reason)
         return state
 
@@ -334,17 +335,24 @@ class Ledger:
         """
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
-        advance(migration.name, State(record.state), cause, recurs=migration.options.schedule is not None)
-        state = await self._move(connection, migration.name, State(record.state), cause, reason)
+        before = State(record.state)
+        advance(migration.name, before, cause, recurs=migration.options.schedule is not None)
+        state = await self._move(connection, migration.name, before, cause, reason)
         if fences:
             await self._fence(connection, migration.name)
-        if cause is Cause.RESET:
+        turns = (before in UNDOING) is not (state in UNDOING)
+        if cause is Cause.RESET or turns:
             await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
         if cause is Cause.REOPEN:
             await connection.run_sync(steps.begin_again, self.tables, migration)
         if cause is Cause.STAMP:
             await connection.run_sync(steps.adopt, self.tables, migration)
         return state
+
+    async def note(self, connection: AsyncConnection, name: str, cause: Cause, reason: str | None) -> None:
+        """Keep in the history what an operator does besides. Raises LifecycleError."""
+        state = (await connection.execute(self._locked(name))).one().state
+        await connection.run_sync(steps.note, self.tables, self.owner, name, State(state), cause, reason)
 
     async def tune(
         self,

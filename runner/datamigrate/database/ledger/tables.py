@@ -23,6 +23,7 @@ class Tables:
     range: sa.Table
     run: sa.Table
     transition: sa.Table
+    undo: sa.Table
     occurrence: sa.Table
 
 
@@ -106,6 +107,20 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("owner", sa.Text, nullable=False),
         sa.Column("at", Instant, nullable=False, server_default=now()),
     )
+    undo = sa.Table(
+        f"{PREFIX}undo",
+        metadata,
+        sa.Column("id", serial, primary_key=True),
+        sa.Column("migration", sa.Text, nullable=False),
+        sa.Column("shape", sa.Text, nullable=False, comment="table, key and columns of the images, as JSON"),
+        sa.Column("key", sa.Text, nullable=False, comment="the row's key, as an image of its columns"),
+        sa.Column("before", sa.Text, nullable=False, comment="the columns before the batch, as an image"),
+        sa.Column("after", sa.Text, comment="the same columns behind it; NULL when the row is gone"),
+        sa.Column("outcome", sa.Text, comment="once a revert has been here: undone, or changed since"),
+        sa.Column("at", Instant, nullable=False, server_default=now()),
+        sa.Index(f"ix_{PREFIX}undo_migration", "migration", "id"),
+        info={SINCE: 3},
+    )
     occurrence = sa.Table(
         f"{PREFIX}occurrence",
         metadata,
@@ -119,7 +134,7 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("rows", sa.BigInteger),
         info={SINCE: 3},
     )
-    return Tables(metadata, ledger, migration, ranges, run, transition, occurrence)
+    return Tables(metadata, ledger, migration, ranges, run, transition, undo, occurrence)
 
 
 def since(item: sa.Table | sa.Column[Any]) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datamigrate.faces.cli.frame import Get, cli, duration, verb
-from datamigrate.faces.cli.working import NICE
+from datamigrate.faces.cli.working import METRICS_PORT, NICE, NO_THROTTLE
 from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
@@ -37,14 +37,9 @@ if TYPE_CHECKING:
 @click.option(
     "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
 )
-@click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Serve metrics for Prometheus there.",
-)
 @click.option("--ignore-window", is_flag=True, help="Work at any hour, whatever windows say.")
+@NO_THROTTLE
+@METRICS_PORT
 @verb
 def worker(output: Output, get: Get, /, **options: Any) -> Exit:
     """Stay, and run what is pending or due whenever there is something. SIGTERM ends it (exit 0)."""

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 NICE = click.FloatRange(0, 1, max_open=True)
 
+NO_THROTTLE = click.option(
+    "--no-throttle", is_flag=True, help="Go on however the database is: for emergencies."
+)
+METRICS_PORT = click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus there.",
+)
+
 
 @cli.command()
 @click.argument("names", nargs=-1)
@@ -65,13 +75,8 @@ NICE = click.FloatRange(0, 1, max_open=True)
 @click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
-@click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Serve metrics for Prometheus there.",
-)
+@NO_THROTTLE
+@METRICS_PORT
 @verb
 def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
     """Run what is pending, in batches, and verify it."""
@@ -99,13 +104,8 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 )
 @click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
-@click.option("--no-throttle", is_flag=True, help="Go on however the database is: for emergencies.")
-@click.option(
-    "--metrics-port",
-    type=click.IntRange(0, 65535),
-    metavar="PORT",
-    help="Serve metrics for Prometheus there.",
-)
+@NO_THROTTLE
+@METRICS_PORT
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""
