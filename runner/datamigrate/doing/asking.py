@@ -12,6 +12,7 @@ import anyio
 
 from datamigrate.database.database import Database
 from datamigrate.thought.health import Reading
+from datamigrate.words.secrets import redacted
 
 Ask = Callable[[], Awaitable[Reading]]
 
@@ -26,7 +27,7 @@ async def within(patience: float, ask: Ask) -> Reading:
     except TimeoutError:
         return Reading(trouble=f"no answer within {patience:g} s")
     except Exception as error:
-        return Reading(trouble=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return Reading(trouble=redacted(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
 
 
 async def ask_function(name: str, function: Callable[..., Any], database: Database) -> Reading:
@@ -56,7 +57,7 @@ def understood(name: str, answer: object) -> Reading:
     if answer is False:
         return Reading(BAD, word=f"{name} says no")
     if isinstance(answer, str):
-        return Reading(BAD, word=answer.partition("\n")[0])
+        return Reading(BAD, word=redacted(answer.partition("\n")[0]))
     return Reading(trouble=f"{name} answers {type(answer).__name__}; True, False, None or a reason is wanted")
 
 

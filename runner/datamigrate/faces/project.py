@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -106,13 +107,17 @@ def named_address(project: Project) -> Address | None:
     return None
 
 
-def imported(text: str, root: Path, key: str, example: str) -> Any:
-    """What `module:name` in the project's code is. Raises ConfigurationError that names the key."""
+def imported(
+    text: str, root: Path, key: str, example: str, use: Callable[[Any], Any] = lambda found: found
+) -> Any:
+    """What is made `use` of in the project's code, at `module:name`. Raises ConfigurationError that names the
+    key."""
     module, _, attribute = text.partition(":")
     sys.path.insert(0, str(root))
     try:
-        return getattr(import_module(module), attribute)
+        return use(getattr(import_module(module), attribute))
     except Exception as error:
+        learn(*(frame.line for frame in extract_tb(error.__traceback__)))
         raise ConfigurationError(
             f"{key} = {text!r} cannot be used: {type(error).__name__}: {error}.",
             f'Name a module and what is in it: {key.rpartition(" ")[2]} = "{example}".',
@@ -122,17 +127,12 @@ def imported(text: str, root: Path, key: str, example: str) -> Any:
 
 
 def _url_of_engine(text: str, root: Path) -> URL:
-    found = imported(
-        text if ":" in text else f"{text}:engine", root, "[tool.datamigrate] engine", "myapp.db:engine"
-    )
-    try:
-        url = (found() if callable(found) and not hasattr(found, "url") else found).url
-    except Exception as error:
-        learn(*(frame.line for frame in extract_tb(error.__traceback__)))
-        raise ConfigurationError(
-            f"[tool.datamigrate] engine = {text!r} cannot be used: {type(error).__name__}: {error}.",
-            'Name a module and an engine in it: engine = "myapp.db:engine".',
-        ) from error
+    named = text if ":" in text else f"{text}:engine"
+    url = imported(named, root, "[tool.datamigrate] engine", "myapp.db:engine", _url_in)
     if not isinstance(url, URL):
         raise ConfigurationError(f"[tool.datamigrate] engine = {text!r} is no SQLAlchemy engine.")
     return url
+
+
+def _url_in(found: Any) -> Any:
+    return (found() if callable(found) and not hasattr(found, "url") else found).url
