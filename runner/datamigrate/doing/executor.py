@@ -264,8 +264,7 @@ class Executor:
                 pace = fitted(pace, settings.limits)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             claim = replace(claim, size=pace.rows, span=pace.span)
-            await ledger.checkpoint(connection, claim, seconds)
-            orders = await ledger.orders(connection, claim.migration)
+            orders = await ledger.checkpoint(connection, claim, seconds)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
         self._heed(orders)
         if orders.standing.state is State.FAILED and not self.effort.failed:
@@ -287,20 +286,20 @@ class Executor:
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
         then none may have been added.
         """
-        database = self.place.database
-        async with database.looking() as connection:
+        leftover = await self._recorded_as_done(alone=0)
+        alone = await self.work.left_alone(self.place.database.looking) if leftover else None
+        return leftover if alone is None else await self._recorded_as_done(alone)
+
+    async def _recorded_as_done(self, alone: int) -> tuple[Key, ...]:
+        """Record it, if no more rows are pending than so many that are left alone; else some keys that are."""
+        ledger = self.place.ledger
+        async with self.place.database.writing() as connection:
             leftover = await self.work.look(connection)
-        alone = await self.work.left_alone(database.looking) if leftover else 0
-        if alone is None:
-            return leftover
-        async with database.writing() as connection:
-            leftover = await self.work.look(connection)
-            if not leftover or await self.work.count(connection) == alone:
+            if not leftover or (alone and await self.work.count(connection) == alone):
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
-                await self.place.ledger.checkpoint(connection, self._mine, 0.0)
-                after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
-                if after in HALTED:
-                    self._heed(await self.place.ledger.orders(connection, self.script.name))
+                await ledger.checkpoint(connection, self._mine, 0.0)
+                if await ledger.leave(connection, self._mine, Cause.VERIFIED) in HALTED:
+                    self._heed(await ledger.orders(connection, self.script.name))
                 return ()
         return leftover
 
