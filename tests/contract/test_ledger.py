@@ -18,7 +18,7 @@ from databases import ScratchDatabase
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger.store import Held, Ledger
-from datamigrate.database.ledger.tables import VERSION, Tables
+from datamigrate.database.ledger.tables import VERSION, Tables, columns_in
 from datamigrate.database.ledger.upgrading import Upgrade, ensure_ledger
 from datamigrate.thought.lifecycle import Cause, Standing, State
 from datamigrate.words.claim import Claim, Owner
@@ -149,6 +149,42 @@ async def test_an_older_ledger_is_upgraded_in_place_each_step_once_and_in_order(
     assert database.rows("SELECT version, program FROM datamigrate_ledger") == [
         (VERSION, datamigrate.__version__)
     ]
+
+
+async def test_a_ledger_of_the_first_version_becomes_what_a_new_one_is(database: ScratchDatabase) -> None:
+    tables = Ledger(ANN).tables
+    first = sa.MetaData()
+    for table in tables.metadata.sorted_tables:
+        if old := [column._copy() for column in columns_in(table, 1)]:
+            sa.Table(table.name, first, *old)
+
+    def shapes() -> dict[str, set[tuple[str, str, bool]]]:
+        inspector = sa.inspect(database.engine)
+        return {
+            name: {(c["name"], str(c["type"]), c["nullable"]) for c in inspector.get_columns(name)}
+            for name in inspector.get_table_names()
+        }
+
+    async with opened(database) as ours:
+        await Book(ours).step(ANN, "ensure")
+        new = shapes()
+        async with ours.writing() as connection:
+            await connection.run_sync(tables.metadata.drop_all)
+            await connection.run_sync(first.create_all)
+        database.execute(
+            "INSERT INTO datamigrate_ledger VALUES (1, 1, '0.0', :at)", at="2026-01-01 00:00:00+00:00"
+        )
+        database.execute(
+            "INSERT INTO datamigrate_migration (name, state, checksum, requires, file, enrolled_at)"
+            " VALUES ('old', 'done', 'c', 'r', 'f', :at)",
+            at="2026-01-01 00:00:00+00:00",
+        )
+        async with ours.looking() as connection:
+            assert "old" in (await Ledger(ANN).view(connection)).migrations
+        await Book(ours).step(ANN, "ensure")
+        async with ours.looking() as connection:
+            assert "old" in (await Ledger(ANN).view(connection)).migrations
+    assert shapes() == new
 
 
 async def test_an_upgrade_that_fails_leaves_the_older_ledger_as_it_was(database: ScratchDatabase) -> None:

@@ -90,6 +90,17 @@ def test_everything_a_script_says_of_itself_is_kept(tmp_path: Path) -> None:
     assert len(migration.checksum) == 16
 
 
+def test_a_free_form_script_says_its_options_at_its_top(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "hold = True\n" + FREE).migration.options.hold is True
+
+
+def test_an_option_at_the_top_of_a_free_form_that_makes_no_sense_is_told_with_its_line(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ScriptError, match=r"sample\.py:1: `hold` is 'yes'"):
+        loaded(tmp_path, "hold = 'yes'\n" + FREE)
+
+
 def test_what_a_script_is_can_be_told_as_plain_data(tmp_path: Path) -> None:
     assert loaded(tmp_path, FREE).migration.facts() == {
         "name": "sample",

@@ -8,12 +8,13 @@ Four of them walk a table by its key in batches: the database computes (`update_
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from datamigrate.authoring.batch import Batch
+from datamigrate.authoring.options import FormOptions, options_from, tags_from
 from datamigrate.words.errors import ScriptError
 from datamigrate.words.migration import Options
 
@@ -114,22 +115,6 @@ class FreeForm:
 Form = UpdateRows | DeleteRows | ComputeRows | EachBatch | FreeForm
 
 
-class FormOptions(TypedDict, total=False):
-    """How the work is to be done; every walking form takes these.
-
-    `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
-    seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
-    `hold`, to wait for `datamigrate approve` before the first run.
-    """
-
-    batch_size: int
-    target_time: float
-    max_pause: float
-    tags: Iterable[str]
-    mask: Iterable[sa.ColumnClause[Any] | str]
-    hold: bool
-
-
 def update_rows(
     table: sa.TableClause,
     *,
@@ -147,7 +132,7 @@ def update_rows(
         raise ScriptError("`values` is empty.", "Name at least one column: values={table.c.x: expression}.")
     keys = _key_of(table, key)
     _refuse_key_writes(keys, columns)
-    return UpdateRows(table, keys, _predicate(pending), _options(options), _tags(options), columns)
+    return UpdateRows(table, keys, _predicate(pending), options_from(options), tags_from(options), columns)
 
 
 def delete_rows(
@@ -162,8 +147,8 @@ def delete_rows(
         table,
         _key_of(table, key),
         _predicate(pending),
-        _options(options),
-        _tags(options),
+        options_from(options),
+        tags_from(options),
     )
 
 
@@ -191,7 +176,7 @@ def compute_rows(
     if not written:
         raise ScriptError("`writes` is empty.", "Name the columns that the function returns.")
     _refuse_key_writes(keys, written)
-    settled = _options(options, concurrency)
+    settled = options_from(options, concurrency)
 
     def decorate(function: Callable[[Any], Any]) -> ComputeRows:
         parameter = _only_parameter(function, "compute_rows", ("row", "rows"))
@@ -200,7 +185,7 @@ def compute_rows(
             keys,
             _predicate(pending),
             settled,
-            _tags(options),
+            tags_from(options),
             read,
             written,
             function,
@@ -222,7 +207,7 @@ def each_batch(
     When it returns, `pending` must not select any of the batch's rows any more.
     """
     keys = _key_of(table, key)
-    settled = _options(options)
+    settled = options_from(options)
 
     def decorate(function: Callable[[Batch], Awaitable[None]]) -> EachBatch:
         _only_parameter(function, "each_batch", ("batch",))
@@ -230,7 +215,7 @@ def each_batch(
             raise ScriptError(
                 f"{function.__name__} is not asynchronous.", f"Write `async def {function.__name__}(batch)`."
             )
-        return EachBatch(table, keys, _predicate(pending), settled, _tags(options), function)
+        return EachBatch(table, keys, _predicate(pending), settled, tags_from(options), function)
 
     return decorate
 
@@ -292,29 +277,3 @@ def _only_parameter(function: Any, decorator: str, names: tuple[str, ...]) -> st
             f"Give it one parameter: def {function.__name__}{wanted}.",
         )
     return parameters[0]
-
-
-def _options(given: FormOptions, concurrency: int = 10) -> Options:
-    if unknown := sorted(given.keys() - FormOptions.__annotations__.keys()):
-        known = ", ".join(FormOptions.__annotations__)
-        raise ScriptError(f"`{unknown[0]}` is no option of a form.", f"There are: {known}.")
-    batch_size, target_time = given.get("batch_size"), given.get("target_time")
-    for option, value in (
-        ("batch_size", batch_size),
-        ("target_time", target_time),
-        ("concurrency", concurrency),
-    ):
-        if value is not None and value <= 0:
-            raise ScriptError(f"`{option}` is {value}.", "It must be greater than nought.")
-    max_pause = given.get("max_pause")
-    if max_pause is not None and max_pause < 0:
-        raise ScriptError(f"`max_pause` is {max_pause}.", "It must not be negative.")
-    mask = (column if isinstance(column, str) else column.name for column in given.get("mask", ()))
-    if not isinstance(hold := given.get("hold", False), bool):
-        raise ScriptError(f"`hold` is {hold!r}.", "Write hold=True, or leave it out.")
-    return Options(batch_size, target_time, max_pause, concurrency, frozenset(mask), hold)
-
-
-def _tags(given: FormOptions) -> frozenset[str]:
-    tags = given.get("tags", ())
-    return frozenset((tags,) if isinstance(tags, str) else tags)

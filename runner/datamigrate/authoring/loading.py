@@ -15,6 +15,7 @@ from typing import Any
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, Form, FreeForm, UpdateRows
 from datamigrate.authoring.meaning import checksum
+from datamigrate.authoring.options import OF_A_FREE_FORM, options_from
 from datamigrate.authoring.reading import A_SCRIPT, first_problem, parse
 from datamigrate.authoring.script import Library, Script
 from datamigrate.words.errors import DatamigrateError, GraphError, Place, ScriptError
@@ -159,14 +160,24 @@ def _form(module: ModuleType, tree: ast.Module, file: Path) -> Form:
         return migrate
     if migrate is None:
         raise _no_migrate(tree, file)
-    return _free_form(migrate, getattr(module, "remaining", None), tree, file)
+    return _free_form(module, migrate, tree, file)
 
 
-def _free_form(migrate: Any, remaining: Any, tree: ast.Module, file: Path) -> FreeForm:
+def _free_form(module: ModuleType, migrate: Any, tree: ast.Module, file: Path) -> FreeForm:
+    remaining = getattr(module, "remaining", None)
     _must_take_a_session("migrate", migrate, tree, file)
     if remaining is not None:
         _must_take_a_session("remaining", remaining, tree, file)
-    return FreeForm(migrate, remaining, Options(), frozenset())
+    return FreeForm(migrate, remaining, _free_options(module, tree, file), frozenset())
+
+
+def _free_options(module: ModuleType, tree: ast.Module, file: Path) -> Options:
+    said = {name: getattr(module, name) for name in OF_A_FREE_FORM if hasattr(module, name)}
+    try:
+        return options_from(said)
+    except ScriptError as error:
+        named = next(name for name in said if f"`{name}`" in error.message)
+        raise ScriptError(error.message, error.hint, _line_of(named, tree, file)) from None
 
 
 def _must_take_a_session(label: str, function: Any, tree: ast.Module, file: Path) -> None:

@@ -24,7 +24,9 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     if (version := ledger_version(connection, tables)) is None:
         return LedgerView()
     ranges: dict[str, list[RangeRecord]] = {}
-    for row in connection.execute(sa.select(tables.range).order_by(tables.range.c.number)):
+    for row in connection.execute(
+        sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
+    ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
     migrations = {
         row.name: _migration_record(row, tuple(ranges.get(row.name, ())))

@@ -1,4 +1,4 @@
-"""The ledger's tables, version 2; a column that is younger than the first version says since when it is."""
+"""The ledger's tables; a table or column that is younger than the first version says since when it is."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -104,6 +104,11 @@ def ledger_tables(schema: str | None = None) -> Tables:
     return Tables(metadata, ledger, migration, ranges, run, transition)
 
 
+def since(item: sa.Table | sa.Column[Any]) -> int:
+    """The version of the ledger that first had this table or column."""
+    return int(item.info.get(SINCE, 1))
+
+
 def columns_in(table: sa.Table, version: int) -> list[sa.Column[Any]]:
-    """The columns that a table has in a ledger of this version."""
-    return [column for column in table.c if column.info.get(SINCE, 1) <= version]
+    """The columns that a table has in a ledger of this version; none where it has no such table."""
+    return [column for column in table.c if max(since(table), since(column)) <= version]

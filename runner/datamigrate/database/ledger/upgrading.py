@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -10,21 +11,34 @@ from sqlalchemy.engine import Connection
 
 import datamigrate
 from datamigrate.database.ledger.clock import now
-from datamigrate.database.ledger.tables import SINCE, VERSION, Tables
+from datamigrate.database.ledger.tables import VERSION, Tables, since
 from datamigrate.words.errors import LedgerTooNew
 
 Upgrade = Callable[[Operations, Tables], None]
 
 
-def _add_columns(version: int, operations: Operations, tables: Tables) -> None:
+def _add_what_is_new(version: int, operations: Operations, tables: Tables) -> None:
+    connection = operations.get_bind()
     for table in tables.metadata.sorted_tables:
-        for column in table.c:
-            if column.info.get(SINCE) == version:
-                added = sa.Column(column.name, column.type, comment=column.comment)
-                operations.add_column(table.name, added, schema=table.schema)
+        if since(table) == version:
+            table.create(connection)
+        elif since(table) < version:
+            for column in (column for column in table.c if since(column) == version):
+                operations.add_column(table.name, _alone(column), schema=table.schema)
 
 
-UPGRADES: Mapping[int, Upgrade] = {2: partial(_add_columns, 2)}
+def _alone(column: sa.Column[Any]) -> sa.Column[Any]:
+    default = column.server_default
+    return sa.Column(
+        column.name,
+        column.type,
+        nullable=column.nullable,
+        server_default=sa.DefaultClause(default.arg) if isinstance(default, sa.DefaultClause) else None,
+        comment=column.comment,
+    )
+
+
+UPGRADES: Mapping[int, Upgrade] = {step: partial(_add_what_is_new, step) for step in range(2, VERSION + 1)}
 """The step that leads to each version from the one before; the first is made whole."""
 
 # any number that no other program is likely to use, for a lock that ends with the transaction

@@ -1,0 +1,75 @@
+"""What an author may say of how the work is to be done, and what makes sense of it."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypedDict
+
+import sqlalchemy as sa
+
+from datamigrate.words.errors import ScriptError
+from datamigrate.words.migration import Options
+
+
+class FormOptions(TypedDict, total=False):
+    """How the work is to be done; every walking form takes these.
+
+    `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
+    seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
+    `hold`, to wait for `datamigrate approve` before the first run.
+    """
+
+    batch_size: int
+    target_time: float
+    max_pause: float
+    tags: Iterable[str]
+    mask: Iterable[sa.ColumnClause[Any] | str]
+    hold: bool
+
+
+OF_A_FREE_FORM = ("hold",)
+"""What makes sense without batches too: a free-form script says it at its top, as `hold = True`."""
+
+
+def options_from(given: Mapping[str, Any], concurrency: int = 10) -> Options:
+    """The options that were given, the others left open. Raises ScriptError for one that makes no sense."""
+    if unknown := sorted(given.keys() - FormOptions.__annotations__.keys()):
+        known = ", ".join(FormOptions.__annotations__)
+        raise ScriptError(f"`{unknown[0]}` is no option of a form.", f"There are: {known}.")
+    settled = {name: _READ[name](name, value) for name, value in given.items() if name in _READ}
+    return Options(concurrency=_positive("concurrency", concurrency), **settled)
+
+
+def tags_from(given: Mapping[str, Any]) -> frozenset[str]:
+    """The tags that were given; a single one needs no list."""
+    tags = given.get("tags", ())
+    return frozenset((tags,) if isinstance(tags, str) else tags)
+
+
+def _positive(name: str, value: Any) -> Any:
+    if value is not None and value <= 0:
+        raise ScriptError(f"`{name}` is {value}.", "It must be greater than nought.")
+    return value
+
+
+def _not_negative(name: str, value: Any) -> Any:
+    if value is not None and value < 0:
+        raise ScriptError(f"`{name}` is {value}.", "It must not be negative.")
+    return value
+
+
+def _switch(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ScriptError(f"`{name}` is {value!r}.", f"Write {name}=True, or leave it out.")
+    return value
+
+
+def _column_names(value: Any) -> frozenset[str]:
+    return frozenset(column if isinstance(column, str) else column.name for column in value)
+
+
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "batch_size": _positive,
+    "target_time": _positive,
+    "max_pause": _not_negative,
+    "mask": lambda _, columns: _column_names(columns),
+    "hold": _switch,
+}
