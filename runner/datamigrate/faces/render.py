@@ -11,6 +11,7 @@ from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_f
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
+from datamigrate.faces.grid import Grid
 from datamigrate.faces.situation import Situation
 from datamigrate.thought.codec import decode_key, show_key
 from datamigrate.thought.interleaving import Journey, SchemaLeg
@@ -42,7 +43,7 @@ _COLOURS = {
 
 def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
     """The steps in the order of a run, with the pending rows where they were counted."""
-    table = _table("#", "migration", "action", "reason")
+    table = Grid("#", "migration", "action", "reason")
     if counts is not None:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
@@ -63,7 +64,7 @@ def plan_facts(situation: Situation) -> dict[str, Any]:
 
 def doctor_table(found: Sequence[Diagnosis]) -> Table:
     """What was looked at, and what was found."""
-    table = _table("", "about", "found")
+    table = Grid("", "about", "found")
     for diagnosis in found:
         table.add_row(_coloured(diagnosis.verdict), diagnosis.about, diagnosis.said)
     return table
@@ -71,7 +72,7 @@ def doctor_table(found: Sequence[Diagnosis]) -> Table:
 
 def journey_table(journey: Journey) -> Table:
     """The legs of a joint upgrade, in order."""
-    table = _table("#", "leg", "what", "why")
+    table = Grid("#", "leg", "what", "why")
     for number, leg in enumerate(journey.legs, 1):
         if isinstance(leg, SchemaLeg):
             what = "\n".join(f"{r.id}  {r.title}" for r in leg.revisions)
@@ -110,7 +111,7 @@ def plan_summary(plan: Plan) -> str:
 
 def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Table:
     """A row per migration: state, progress, rate, time to go, reason."""
-    table = _table("migration", "state", "rows", "rows/s", "to go", "reason")
+    table = Grid("migration", "state", "rows", "rows/s", "to go", "reason")
     if counts is not None:
         table.add_column("pending now", justify="right")
     for step in situation.plan.steps:
@@ -155,7 +156,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
 
 def list_table(library: Library) -> Table:
     """The scripts there are."""
-    table = _table("migration", "kind", "requires", "depends on", "file", "what it does")
+    table = Grid("migration", "kind", "requires", "depends on", "file", "what it does")
     for m in library.migrations:
         table.add_row(m.name, m.kind, " ".join(m.requires), " ".join(m.depends_on), m.file.name, m.title)
     return table
@@ -163,7 +164,7 @@ def list_table(library: Library) -> Table:
 
 def history_table(runs: Sequence[RunRecord]) -> Table:
     """The runs there were, newest first."""
-    table = _table("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
+    table = Grid("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
     for run in runs:
         took = human_duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else ""
         table.add_row(
@@ -198,7 +199,7 @@ def show_detail(console: Console, detail: Detail) -> None:
         fields.add_row(label, value)
     console.print(fields)
     if detail.record and detail.record.ranges:
-        ranges = _table("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
+        ranges = Grid("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
         for r in detail.record.ranges:
             ranges.add_row(
                 str(r.number),
@@ -212,7 +213,7 @@ def show_detail(console: Console, detail: Detail) -> None:
             )
         console.print(ranges)
     if detail.transitions:
-        moves = _table("when", "from", "to", "cause", "who", "reason")
+        moves = Grid("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
@@ -286,10 +287,3 @@ def _key_text(encoded: str | None) -> str:
 def _coloured(word: str) -> str:
     colour = _COLOURS.get(word)
     return f"[{colour}]{word}[/]" if colour else word
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

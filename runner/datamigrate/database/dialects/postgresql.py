@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from asyncpg.exceptions import InternalClientError
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine.interfaces import ExceptionContext
@@ -20,7 +19,6 @@ from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
 from datamigrate.database.faults import Fault
 from datamigrate.thought.plans import Slow, Walk
-from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
 
 CONNECT_TIMEOUT = 10.0
 KNOWN_STATEMENTS = 200
@@ -168,6 +166,9 @@ class PostgreSQL:
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN; what an index that is there would spare is not counted."""
+        # brings sqlglot, which most commands do without
+        from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
+
         plan = await self._plan(connection, statement)
         sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
         found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
@@ -242,6 +243,8 @@ class PostgreSQL:
 
 def _give_up_if_outdated(context: ExceptionContext) -> None:
     """Give up a connection whose knowledge of a statement is older than the table: the next one asks anew."""
+    from asyncpg.exceptions import InternalClientError  # imported by now
+
     error = context.original_exception
     cause = getattr(error, "__cause__", None) or error
     if isinstance(cause, InternalClientError) or getattr(cause, "sqlstate", None) in _OTHER_FORMAT:

@@ -22,7 +22,6 @@ from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
 from datamigrate.database.faults import Fault
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
-from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
 
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
@@ -98,6 +97,9 @@ class SQLite:
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN QUERY PLAN; it has no row counts, so large tables are counted as far as matters."""
+        # brings sqlglot, which most commands do without
+        from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
+
         compiled: Any = statement.compile(  # type: ignore[attr-defined] # every statement compiles
             dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
         )
