@@ -8,7 +8,6 @@ import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -76,9 +75,8 @@ def _read(file: Path) -> bytes:
 
 def _run_module(file: Path, code: CodeType) -> ModuleType:
     name = f"datamigrate_script_{abs(hash(file))}"
-    spec = spec_from_file_location(name, file)
-    assert spec is not None
-    module = module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(file)
     # dataclasses and typing look their module up by name while it is being run
     sys.modules[name] = module
     try:

@@ -27,7 +27,6 @@ class Situation:
     whereabouts: Whereabouts
     schema: Schema
     revisions: Mapping[str, Revisions]
-    from_scratch: Plan
 
     def record(self, name: str) -> MigrationRecord | None:
         """What the ledger knows of a migration."""
@@ -62,12 +61,16 @@ def situate(
     unfit = graph_problems(usable, frozenset({*view.migrations, *(s.name for s in library.scripts)}))
     problems = (*library.problems, *unresolved, *unfit)
     plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning())
-    from_scratch = make_plan(without_cycles(usable), revisions, schema_at(project.history, ()), {})
     _refuse_unknown_tags(tags, library, problems)
     _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
-    return Situation(
-        library, _narrowed(plan, names, tags), view, problems, whereabouts, schema, revisions, from_scratch
-    )
+    narrowed = _narrowed(plan, names, tags)
+    return Situation(library, narrowed, view, problems, whereabouts, schema, revisions)
+
+
+def from_scratch(history: History, situation: Situation) -> Plan:
+    """The plan of an empty database."""
+    usable = [s.migration for s in situation.library.scripts if s.name in situation.revisions]
+    return make_plan(without_cycles(usable), situation.revisions, schema_at(history, ()), {})
 
 
 def unplaced(project: Project) -> Situation:
