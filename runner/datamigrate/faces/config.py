@@ -92,6 +92,12 @@ def _count(value: Any) -> int:
     return value
 
 
+def _connections(value: Any) -> int:
+    if _count(value) < 2:
+        raise ValueError("at least two are wanted: one to work, one to give signs of life")
+    return int(value)
+
+
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise ValueError("a share of time is wanted, from 0 to less than 1")
@@ -149,5 +155,6 @@ _KEYS: dict[str, _Set] = {
     "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=_positive(v))),
     "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=_count(v))),
     "max_attempts": _setting(lambda s, v: replace(s, max_attempts=_count(v))),
+    "max_connections": _setting(lambda s, v: replace(s, max_connections=_connections(v))),
     "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=_switch(v))),
 }
