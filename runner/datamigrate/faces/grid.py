@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.table import Table
@@ -21,31 +22,38 @@ class Grid(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = [[_text(cell) for cell in (column.header, *column.cells)] for column in self.columns]
-        widths = [max(text.cell_len for text in texts) for texts in columns]
-        has_long = any("\n" in text.plain for texts in columns for text in texts)
+        widths = [max(map(_width, cells)) for cells in columns]
+        has_long = any("\n" in str(cell) for cells in columns for cell in cells)
         if has_long or sum(widths) + GAP * (len(widths) - 1) > options.max_width:
             yield from super().__rich_console__(console, options)
             return
-        header = console.get_style("bold")
-        for number, texts in enumerate(zip(*columns, strict=True)):
-            line = list(self._line(console, texts, widths))
-            yield from line if number else Segment.apply_style(line, header)
-            yield Segment.line()
+        header, *rows = zip(*columns, strict=True)
+        yield from Segment.apply_style(self._line(console, header, widths), console.get_style("bold"))
+        for row in rows:
+            yield from self._line(console, row, widths)
 
-    def _line(self, console: Console, texts: Sequence[Text], widths: Sequence[int]) -> Iterator[Segment]:
-        last = len(texts) - 1
-        for number, (text, width) in enumerate(zip(texts, widths, strict=True)):
-            missing = " " * (width - text.cell_len)
-            is_right = self.columns[number].justify == "right"
-            if is_right and missing:
-                yield Segment(missing)
-            yield from text.render(console)
-            if after := ("" if is_right else missing) + " " * GAP * (number < last):
-                yield Segment(after)
+    def _line(self, console: Console, row: Sequence[str | Text], widths: Sequence[int]) -> Iterator[Segment]:
+        """A line of the table; as few pieces as there are changes of style."""
+        plain = ""
+        for cell, width, column in zip(row, widths, self.columns, strict=True):
+            missing = " " * (width - _width(cell))
+            plain += missing if column.justify == "right" else ""
+            if isinstance(cell, Text):
+                yield Segment(plain)
+                yield from Segment.apply_style(cell.render(console), console.get_style(cell.style))
+                plain = ""
+            else:
+                plain += cell
+            plain += ("" if column.justify == "right" else missing) + " " * GAP
+        yield Segment(f"{plain.rstrip()}\n")
 
 
-def _text(cell: object) -> Text:
+def _text(cell: object) -> str | Text:
     if isinstance(cell, Text):
         return cell
     plain = str(cell)
-    return Text.from_markup(plain, end="") if "[" in plain else Text(plain, end="")
+    return Text.from_markup(plain, end="") if "[" in plain else plain
+
+
+def _width(cell: str | Text) -> int:
+    return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
