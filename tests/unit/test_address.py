@@ -87,7 +87,7 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
 def test_what_is_no_url_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(ConfigurationError, match="from DATABASE_URL cannot be read") as caught:
         found(url)
-    assert "postgresql://user:password@host/name" in caught.value.hint
+    assert "postgresql://user:***@host/name" in caught.value.hint
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mysql+pymysql", "oracle", "mssql+pyodbc", "http", "sqlitee"])

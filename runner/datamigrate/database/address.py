@@ -7,6 +7,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from datamigrate.words.errors import ConfigurationError, DatabaseMissing, Place
+from datamigrate.words.secrets import learn, learn_secret
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
@@ -74,7 +75,7 @@ class Address:
 
     def __str__(self) -> str:
         """The URL without its password, wherever that stands."""
-        shown = self.url.difference_update_query([n for n in self.url.query if "password" in n.lower()])
+        shown = self.url.difference_update_query(_secret_names(self.url))
         return shown.render_as_string(hide_password=True)
 
 
@@ -83,13 +84,16 @@ def address(text: str | URL, source: str, base: Path) -> Address:
 
     Raises ConfigurationError, which never repeats the URL's password.
     """
+    if isinstance(text, str):
+        learn(text)
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             f"The database URL from {source} cannot be read.",
-            "It looks like postgresql://user:password@host/name or sqlite:///path/to/file.db.",
+            "It looks like postgresql://user:***@host/name or sqlite:///path/to/file.db.",
         ) from None
+    _learn(url)
     backend = url.get_backend_name()
     if backend == "postgres":
         backend = "postgresql"
@@ -99,6 +103,18 @@ def address(text: str | URL, source: str, base: Path) -> Address:
         )
     url = url.set(drivername=_DRIVERS[backend])
     return _sqlite(url, source, base) if backend == "sqlite" else _postgresql(url, source)
+
+
+def _secret_names(url: URL) -> list[str]:
+    return [name for name in url.query if "password" in name.lower()]
+
+
+def _learn(url: URL) -> None:
+    """Hide its passwords from now on, in whatever a driver or a script may say."""
+    given = [url.query[name] for name in _secret_names(url)]
+    learn_secret(
+        url.password, *(v for value in given for v in ([value] if isinstance(value, str) else value))
+    )
 
 
 def no_sqlite_file(file: Path, source: str) -> DatabaseMissing:
@@ -122,6 +138,11 @@ def _sqlite(url: URL, source: str, base: Path) -> Address:
 
 
 def _postgresql(url: URL, source: str) -> Address:
+    if "@" in f"{url.host}{url.database}":
+        raise ConfigurationError(
+            f"The database URL from {source} has an @ behind the one that ends its password.",
+            "In a password, write @ as %40, / as %2F, : as %3A and % as %25.",
+        )
     named = {_ASYNCPG_NAMES.get(name, name): value for name, value in url.query.items()}
     query = {name: value for name, value in named.items() if name not in _OF_LIBPQ}
     settings = tuple((name, str(query.pop(name))) for name in sorted(_ASYNCPG_SETTINGS & set(query)))

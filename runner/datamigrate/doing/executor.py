@@ -29,6 +29,7 @@ from datamigrate.words import events
 from datamigrate.words.claim import Claim, Tally
 from datamigrate.words.errors import BatchFailed, Cut, Fenced, KeepsComing
 from datamigrate.words.migration import Bounds, Key
+from datamigrate.words.secrets import redacted
 
 SIGN_OF_LIFE = 3.0
 """Seconds between two signs of life, by which a worker also learns that it has been fenced out."""
@@ -357,7 +358,7 @@ class Executor:
     def _tell_retry(self, raised: Exception, fault: Fault) -> None:
         error = cause_of(raised)
         said = str(getattr(error, "orig", None) or error).partition("\n")[0].rpartition(">: ")[2]
-        self.place.publish(events.Retrying(self.script.name, f"{said} ({fault.value})"))
+        self.place.publish(events.Retrying(self.script.name, redacted(f"{said} ({fault.value})")))
 
     async def _look_where_we_are(self, claim: Claim) -> None:
         """Was the commit kept that was under way when the connection broke? The ledger's cursor tells."""

@@ -1,13 +1,13 @@
 """`datamigrate doctor`: what was found where, and what is missing."""
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 
 import datamigrate
 from datamigrate.database.ledger.tables import VERSION, Tables
@@ -15,6 +15,7 @@ from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.database.schema.revisions import read_heads, schema_at
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.faces.rights import Rights, survey
 from datamigrate.faces.situation import unplaced
 from datamigrate.words.errors import DatamigrateError
 
@@ -88,9 +89,21 @@ def _whereabouts(whereabouts: Whereabouts) -> Iterator[Diagnosis]:
 def _server(connection: Connection, application: Application, whereabouts: Whereabouts) -> list[Diagnosis]:
     number = ".".join(str(part) for part in connection.dialect.server_version_info or ())
     found = [Diagnosis("server", "ok", f"{connection.dialect.name} {number}")]
-    found.append(_schema(connection, application, whereabouts))
-    found.append(_ledger(connection, application.ledger.tables))
-    return found + _privileges(connection, application.ledger.tables)
+    found.append(_told("schema", connection, _schema, application, whereabouts))
+    found.append(_told("ledger", connection, _ledger, application.ledger.tables))
+    if connection.dialect.name == "postgresql":
+        found += _privileges(survey(connection, application, whereabouts))
+    return found
+
+
+def _told(about: str, connection: Connection, look: Callable[..., Diagnosis], *given: Any) -> Diagnosis:
+    """What a look tells; that it is not allowed is a diagnosis too."""
+    try:
+        with connection.begin_nested():
+            return look(connection, *given)
+    except DBAPIError as error:
+        said = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
+        return Diagnosis(about, "wrong", f"cannot be read: {said}")
 
 
 def _schema(connection: Connection, application: Application, whereabouts: Whereabouts) -> Diagnosis:
@@ -113,21 +126,17 @@ def _ledger(connection: Connection, tables: Tables) -> Diagnosis:
     return Diagnosis("ledger", "ok", f"version {found}{due}")
 
 
-def _privileges(connection: Connection, tables: Tables) -> list[Diagnosis]:
-    if connection.dialect.name != "postgresql":
-        return []
-    schema = tables.metadata.schema or connection.scalar(sa.select(sa.func.current_schema()))
-    inspector, allowed = sa.inspect(connection), sa.func.has_schema_privilege(schema, "CREATE")
-    what = f"CREATE, USAGE ON SCHEMA {schema}"
-    if schema is None or not inspector.has_schema(schema):
-        database = connection.scalar(sa.select(sa.func.current_database()))
-        allowed = sa.func.has_database_privilege(database, "CREATE")
-        what = f"CREATE ON DATABASE {database}"
-    elif inspector.has_table(tables.ledger.name, schema=tables.ledger.schema):
-        allowed = sa.func.has_schema_privilege(schema, "USAGE")
-    if connection.scalar(sa.select(allowed)):
-        return [Diagnosis("privileges", "ok", f"may keep the ledger in schema {schema}")]
-    role = connection.scalar(sa.select(sa.func.current_user()))
-    return [
-        Diagnosis("privileges", "wrong", f"may not create the ledger; as the owner: GRANT {what} TO {role}")
-    ]
+def _privileges(rights: Rights) -> Iterator[Diagnosis]:
+    for grant in rights.missing:
+        yield Diagnosis("privileges", "wrong", f"missing; as the owner: {grant}")
+    if not rights.lacking and not rights.upkeep:
+        yield Diagnosis("privileges", "ok", f"{rights.role} has the {len(rights.needed)} that are needed")
+    for sentence in rights.unknown:
+        yield Diagnosis("not known", "note", sentence)
+    for sentence in rights.upkeep:
+        yield Diagnosis("privileges", "wrong", sentence)
+    for sentence in rights.policies:
+        yield Diagnosis("row-level security", "note", sentence)
+    if not rights.sees_statistics:
+        said = f"other sessions and replicas are not seen in full; as a superuser: {rights.for_throttles}"
+        yield Diagnosis("throttles", "note", said)

@@ -16,6 +16,7 @@ from datamigrate.faces.situation import Situation
 from datamigrate.words import events
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.exits import Exit
+from datamigrate.words.secrets import redacted
 
 WIDE = 200
 
@@ -48,6 +49,7 @@ class Output:
         """Something beside the data."""
         if self.quiet:
             return
+        sentence = redacted(sentence)
         if self.log_json:
             self._log({"event": "Note", "message": sentence})
         else:
@@ -63,7 +65,7 @@ class Output:
     def tell(self, error: DatamigrateError) -> None:
         """What happened and what to do next; with -v also the traceback."""
         if self.verbose:
-            traceback.print_exception(error, file=self.aside.file)
+            self.aside.file.write(redacted("".join(traceback.format_exception(error))))
         if self.log_json:
             self._log({"event": "Error"} | error.facts())
             return

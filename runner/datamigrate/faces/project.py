@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from sqlalchemy.engine import URL
@@ -16,6 +17,7 @@ from datamigrate.database.schema.environment import Environment, ask_env
 from datamigrate.database.schema.history import AlembicOptions, History, find_history
 from datamigrate.faces.config import Configuration, read_configuration
 from datamigrate.words.errors import ConfigurationError, DatabaseNotNamed, DatabaseUnavailable
+from datamigrate.words.secrets import learn
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def _url_of_engine(text: str, root: Path) -> URL:
         found: Any = getattr(import_module(module), attribute or "engine")
         url = (found() if callable(found) and not hasattr(found, "url") else found).url
     except Exception as error:
+        learn(*(frame.line for frame in extract_tb(error.__traceback__)))
         raise ConfigurationError(
             f"[tool.datamigrate] engine = {text!r} cannot be used: {type(error).__name__}: {error}.",
             'Name a module and an engine in it: engine = "myapp.db:engine".',

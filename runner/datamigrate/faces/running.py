@@ -1,6 +1,5 @@
 """`datamigrate run` as a person meets it: signals, progress, the report at the end."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +22,7 @@ from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.thought.planner import Action
 from datamigrate.words.events import Event, Publish
 from datamigrate.words.exits import Exit
-
-_PASSWORD = re.compile(r"(://[^\s:/@]*:)\S*(?=@)|(password=)[^&\s]+", re.IGNORECASE)
+from datamigrate.words.secrets import redacted_arguments
 
 
 async def run_and_report(
@@ -145,7 +143,7 @@ def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, 
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
-        arguments=_PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", " ".join(sys.argv[1:])),
+        arguments=redacted_arguments(sys.argv[1:]),
     )
 
 

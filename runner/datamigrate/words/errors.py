@@ -30,17 +30,18 @@ from dataclasses import dataclass
 
 from datamigrate.words.exits import Exit
 from datamigrate.words.migration import Key
+from datamigrate.words.secrets import redacted
 
 
 class DatamigrateError(Exception):
-    """What happened, in one or two sentences; `hint` is what to do or run next."""
+    """What happened, in one or two sentences; `hint` is what to do or run next. Neither repeats a password."""
 
     exit: Exit = Exit.FAILED
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redacted(message)
+        self.hint = redacted(hint)
+        super().__init__(self.message)
 
     def facts(self) -> dict[str, str]:
         """The error as plain data, for JSON."""

@@ -14,6 +14,7 @@ from datamigrate.thought.lifecycle import Cause, State, advance
 from datamigrate.words.claim import Owner
 from datamigrate.words.errors import UnknownMigration
 from datamigrate.words.migration import Migration
+from datamigrate.words.secrets import redacted
 
 
 def enrol(connection: Connection, tables: Tables, migration: Migration) -> None:
@@ -46,7 +47,7 @@ def move(
     after = advance(name, before, cause)
     values = {
         "state": after,
-        "reason": reason,
+        "reason": _kept(reason),
         "moved_by": str(owner),
         "moved_at": now(),
         "finished_at": None,
@@ -75,9 +76,13 @@ def note(
     after = advance(name, before, cause)
     connection.execute(
         sa.insert(tables.transition).values(
-            migration=name, before=before, after=after, cause=cause, reason=reason, owner=str(owner)
+            migration=name, before=before, after=after, cause=cause, reason=_kept(reason), owner=str(owner)
         )
     )
+
+
+def _kept(reason: str | None) -> str | None:
+    return reason and redacted(reason)
 
 
 def begin_again(

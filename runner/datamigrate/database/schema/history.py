@@ -14,6 +14,7 @@ from alembic.util import CommandError
 
 from datamigrate.database.schema.quiet import undisturbed
 from datamigrate.words.errors import AlembicNotFound, ConfigurationError
+from datamigrate.words.secrets import learn
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def find_history(start: Path, options: AlembicOptions) -> History:
             "Go to the project's directory, name the file with -c, or begin with `alembic init alembic`.",
         )
     ini, toml, root = found
+    _learn_passwords(ini, toml)
     config = Config(
         file_=ini,
         toml_file=toml,
@@ -65,6 +67,7 @@ def find_history(start: Path, options: AlembicOptions) -> History:
             history = History(config, ScriptDirectory.from_config(config), root)
             # loads the revisions, so that a broken one is told here
             _ = history.heads
+            _learn_passwords(Path(history.script.env_py_location))
             return history
     except (CommandError, RevisionError) as error:
         raise ConfigurationError(
@@ -74,6 +77,13 @@ def find_history(start: Path, options: AlembicOptions) -> History:
         raise ConfigurationError(
             f"Alembic's revisions cannot be loaded: {type(error).__name__}: {error}."
         ) from error
+
+
+def _learn_passwords(*files: Path | None) -> None:
+    """A URL that stands in one of the project's files is no more to be shown than one that is passed."""
+    for file in files:
+        if file is not None and file.is_file():
+            learn(*file.read_text("utf-8", errors="replace").splitlines())
 
 
 def _named_config(start: Path, options: AlembicOptions) -> tuple[Path | None, Path | None, Path] | None:

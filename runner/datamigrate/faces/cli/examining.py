@@ -41,14 +41,23 @@ def check(output: Output, get: Get, offline: bool, revisions: Path | None, form:
 
 
 @cli.command()
+@click.option(
+    "--grants", "role", metavar="ROLE", help="Instead: the SQL that gives this role what a run needs."
+)
 @verb
-def doctor(output: Output, get: Get) -> Exit:
-    """Say what was found: configuration, database, versions, ledger, hooks in env.py."""
+def doctor(output: Output, get: Get, role: str | None) -> Exit:
+    """Say what was found: configuration, database, versions, privileges, ledger, hooks in env.py."""
     import anyio
 
     from datamigrate.faces.doctor import examine_project
     from datamigrate.faces.render import doctor_table
+    from datamigrate.faces.rights import as_sql, grants_for
 
+    if role:
+        rights = anyio.run(grants_for, get(), role)
+        facts = {"role": role, "statements": rights.statements, "not_known": list(rights.unknown)}
+        output.data(facts, as_sql(rights))
+        return Exit.OK
     found = anyio.run(examine_project, get())
     output.data({"diagnoses": [d.facts() for d in found]}, doctor_table(found))
     return Exit.FAILED if any(d.verdict == "wrong" for d in found) else Exit.OK

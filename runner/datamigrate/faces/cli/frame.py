@@ -5,7 +5,9 @@ What a verb needs is imported when it is called, so that `--help` does not wait 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -17,6 +19,7 @@ import datamigrate
 from datamigrate.words.duration import parse_duration
 from datamigrate.words.errors import DatamigrateError, UsageError
 from datamigrate.words.exits import Exit
+from datamigrate.words.secrets import learn, learn_secret, redacted
 
 if TYPE_CHECKING:
     from datamigrate.faces.app import Application
@@ -78,6 +81,7 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
         names = Globals.__dataclass_fields__
         mine = Globals(**{name: options.pop(name) for name in names})
         settings = mine.over(context.obj or Globals())
+        _keep_secrets(settings)
         from datamigrate.faces.output import output_for
 
         output = output_for(
@@ -96,6 +100,11 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
         context.exit(int(code))
 
     return call
+
+
+def _keep_secrets(settings: Globals) -> None:
+    learn(settings.url, *settings.x, *(os.environ.get(name) for name in ("DATAMIGRATE_URL", "DATABASE_URL")))
+    learn_secret(os.environ.get("PGPASSWORD"))
 
 
 def _application(settings: Globals) -> Application:
@@ -120,8 +129,36 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str | 
 Get = Callable[[], "Application"]
 
 
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Click quotes what it does not understand."""
+    try:
+        yield
+    except click.UsageError as error:
+        said = error.format_message()
+        if (told := redacted(said)) == said:
+            raise
+        raise click.UsageError(told, error.ctx) from None
+
+
+class Verbs(click.Group):
+    """The verbs; whatever is wrong with their options is told without a password."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        """The context of a call."""
+        with _without_secrets():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, context: click.Context) -> Any:
+        """Call the verb."""
+        with _without_secrets():
+            return super().invoke(context)
+
+
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
 )
 @click.version_option(datamigrate.__version__, prog_name="datamigrate")
 @_with_globals
