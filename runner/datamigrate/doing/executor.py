@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import anyio
 import stamina
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.database import fault_of
+from datamigrate.database.database import PATIENT, fault_of
+from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
@@ -193,12 +195,12 @@ class Executor:
                 bounds, least = Bounds(claim.cursor, upper), 2 * self.settings.first_rows
                 points = (await self.work.divide(connection, bounds, parts, least)).points
         claim = replace(claim, upper=upper, exhausted=upper is None)
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             claim = await self.place.ledger.begin_walk(connection, claim, points)
         self.claim = claim
 
     async def _range_finished(self) -> Claim | None:
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             return await self.place.ledger.finish_range(connection, self._mine)
 
     async def _reread(self) -> Claim:
@@ -222,7 +224,7 @@ class Executor:
     async def _halve(self) -> None:
         pace = after_timeout(self.pace, self.settings.limits)
         claim = replace(self._mine, size=pace.rows, span=pace.span)
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             await self.place.ledger.resize(connection, claim)
         self.claim, self.pace, self.ahead = claim, pace, None
 
@@ -392,7 +394,7 @@ class Executor:
     async def _beat(self) -> None:
         if time.monotonic() - self.last_sign < self._beats:
             return
-        async with self.place.database.writing(self.settings.timeouts) as connection:
+        async with self._noting(self.settings.timeouts) as connection:
             await self.place.ledger.heartbeat(connection, self._mine)
 
     @property
@@ -400,6 +402,11 @@ class Executor:
         return min(self.settings.claim_expiry / 3, SIGN_OF_LIFE)
 
     # small things -----------------------------------------------------------------------------------
+
+    def _noting(self, timeouts: Timeouts = PATIENT) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that waits for the disk only where batches do: when the server crashes, what is
+        forgotten of it is forgotten with all that came after."""
+        return self.place.database.writing(timeouts, self.settings.durable_batches)
 
     @property
     def _mine(self) -> Claim:
@@ -422,7 +429,7 @@ class Executor:
             effort.done = await ledger.tally(connection, name)
             self._heed(await ledger.orders(connection, name))
         if estimate is not None:
-            async with self.place.database.writing() as connection:
+            async with self._noting() as connection:
                 expected = replace(estimate, rows=estimate.rows + effort.done.rows)
                 await ledger.expect(connection, name, expected)
         self.place.publish(
