@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from bench import ROOT, meanwhile, positions, races, remembering, starting
+from bench import ROOT, meanwhile, positions, races, remembering, starting, undoing
 from bench.grounds import Ground, postgresql_ground, sqlite_ground
 from bench.jobs import JOBS, Job
 from bench.report import show, write_report
@@ -139,6 +139,21 @@ def _memory(rows: int, to: Path, dialects: tuple[str, ...], jobs: tuple[str, ...
     _keep(to, "memory", ", ".join(versions), 1, figures)
 
 
+@bench.command("undo")
+@rows_option
+@rounds_option
+@to_option
+@dialects_option
+def _undo(rows: int, rounds: int, to: Path, dialects: tuple[str, ...]) -> None:
+    """What an undo log costs."""
+    figures, versions = [], []
+    for dialect in dialects:
+        with ground_on(dialect) as ground:
+            figures += undoing.costs(ground, rows, rounds, say)
+            versions.append(ground.version())
+    _keep(to, "undo", ", ".join(versions), rounds, figures)
+
+
 @bench.command("all")
 @rows_option
 @rounds_option
@@ -149,6 +164,7 @@ def _all(context: click.Context, rows: int, rounds: int, to: Path) -> None:
     context.invoke(_races, rows=rows, rounds=rounds, to=to)
     context.invoke(_foreground, rows=rows, rounds=rounds, to=to)
     context.invoke(_start, rows=rows, rounds=rounds, to=to)
+    context.invoke(_undo, rows=rows, rounds=rounds, to=to)
     context.invoke(_positions, rows=rows * TIMES_MORE, to=to)
     context.invoke(_memory, rows=rows * TIMES_MORE, to=to)
 

@@ -234,6 +234,32 @@ def _memory(folder: Path) -> list[Sheet]:
     ]
 
 
+def _undo(folder: Path) -> list[Sheet]:
+    facts = kept(folder, "undo")
+    if facts is None:
+        return []
+    heads = (
+        "with an undo log",
+        "dialect",
+        "rows",
+        "of the time without",
+        "least, most",
+        "characters an entry",
+    )
+    rows = (
+        (
+            f["name"],
+            f["dialect"],
+            f"{f['rows']:,}",
+            f"{f['ratio']:.2f}",
+            f"{f['least']:.2f}, {f['most']:.2f}",
+            f"{f['bytes_an_entry']}",
+        )
+        for f in facts["figures"]
+    )
+    return [Sheet("", heads, tuple(rows))]
+
+
 _SHEETS: dict[str, Callable[[Path], list[Sheet]]] = {
     "races-postgresql": _races("postgresql"),
     "races-sqlite": _races("sqlite"),
@@ -241,6 +267,7 @@ _SHEETS: dict[str, Callable[[Path], list[Sheet]]] = {
     "positions": _positions,
     "start": _start,
     "memory": _memory,
+    "undo": _undo,
 }
 
 

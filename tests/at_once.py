@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable
 
 from databases import ScratchDatabase
@@ -66,3 +67,11 @@ def everyone_was_written_once(database: ScratchDatabase) -> bool:
     assert writes(database) == [(1, PEOPLE)]
     assert named_people(database) == PEOPLE
     return True
+
+
+def metrics_at(port: int) -> str:
+    """What is served there for Prometheus."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain; version=")
+        text: str = answer.read().decode()
+        return text

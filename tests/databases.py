@@ -21,6 +21,8 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from datamigrate.testing.dumping import Dump, dump
+
 ROOT = Path(__file__).resolve().parent.parent
 EXPANDED = "d92f0b6c3e51"  # everything added, nothing taken away: the state that the scripts run in
 HEAD = "f3b85d2e7a94"
@@ -111,7 +113,7 @@ def _start_in(home: Path, binaries: Path, settings: Mapping[str, str]) -> Postgr
         binaries = _copy(binaries, home)
     if user is not None:
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port, settings)],
         stdin=subprocess.PIPE,
@@ -166,7 +168,8 @@ def _copy(binaries: Path, home: Path) -> Path:
     return home / package.name / install.name / "bin"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -217,15 +220,13 @@ class ScratchDatabase:
             else:
                 connection.execution_options(no_parameters=True).exec_driver_sql(sql)
 
-    def dump(self) -> list[tuple[str, list[tuple[Any, ...]]]]:
+    def dump(self) -> Dump:
         """Return everything in the database, schema and rows, in an order that depends on nothing else.
 
         What PostgreSQL's sequences stand at is left out: a rolled-back insert moves them too.
         """
         with self.engine.connect() as connection:
-            if self.dialect == "sqlite":
-                return _dump_sqlite(connection)
-            return _dump_postgres(connection)
+            return dump(connection)
 
     def connections(self) -> int:
         """Return how many connections others have open on PostgreSQL; 0 on SQLite, which does not know."""
@@ -237,61 +238,6 @@ class ScratchDatabase:
                 "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
             )
         )
-
-
-Dump = list[tuple[str, list[tuple[Any, ...]]]]
-
-
-def _dump_sqlite(connection: sa.Connection) -> Dump:
-    schema = _sorted_rows(connection, "SELECT type, name, tbl_name, sql FROM sqlite_master")
-    tables = [name for kind, name, _, _ in schema if kind == "table"]
-    return [("(schema)", schema), *((name, _contents(connection, name)) for name in tables)]
-
-
-POSTGRES_SCHEMA = """
-WITH mine AS (
-    SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relkind
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname NOT IN ('information_schema', 'pg_catalog') AND n.nspname NOT LIKE 'pg\\_%'
-)
-SELECT 'relation', name, relkind::text, pg_get_viewdef(oid) FROM mine WHERE relkind <> 'i'
-UNION ALL SELECT 'index', name, NULL, pg_get_indexdef(oid) FROM mine WHERE relkind = 'i'
-UNION ALL
-SELECT 'column', name, attname,
-       concat_ws(' ', format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN 'NOT NULL' END,
-                 pg_get_expr(adbin, adrelid))
-FROM mine JOIN pg_attribute a ON a.attrelid = mine.oid AND attnum > 0 AND NOT attisdropped
-LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-WHERE relkind IN ('r', 'p', 'v', 'm', 'f')
-UNION ALL SELECT 'constraint', name, conname, pg_get_constraintdef(c.oid)
-FROM mine JOIN pg_constraint c ON c.conrelid = mine.oid
-UNION ALL SELECT 'trigger', name, tgname, pg_get_triggerdef(t.oid)
-FROM mine JOIN pg_trigger t ON t.tgrelid = mine.oid AND NOT tgisinternal
-UNION ALL SELECT 'function', n.nspname || '.' || proname, NULL, pg_get_functiondef(p.oid)
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname NOT IN ('information_schema', 'pg_catalog') AND prokind IN ('f', 'p')
-"""
-POSTGRES_TABLES = """
-SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
-ORDER BY 1
-"""
-
-
-def _dump_postgres(connection: sa.Connection) -> Dump:
-    tables = list(connection.execute(sa.text(POSTGRES_TABLES)).scalars())
-    schema = _sorted_rows(connection, POSTGRES_SCHEMA)
-    return [("(schema)", schema), *((name, _contents(connection, name)) for name in tables)]
-
-
-def _contents(connection: sa.Connection, table: str) -> list[tuple[Any, ...]]:
-    return _sorted_rows(connection, f"SELECT * FROM {table}")
-
-
-def _sorted_rows(connection: sa.Connection, sql: str) -> list[tuple[Any, ...]]:
-    found = connection.execution_options(no_parameters=True).exec_driver_sql(sql)  # a % is just a %
-    return sorted((tuple(row) for row in found), key=repr)
 
 
 def sqlite_at(path: Path) -> ScratchDatabase:

@@ -22,9 +22,13 @@ import dry_run_schema
 from alembic_project import Outcome
 from databases import ScratchDatabase
 from datamigrate.faces.cli import cli
+from datamigrate.testing.watching import after
 
 PEOPLE = "1a2b3c4d5e6f"  # creates the table
 NICKNAMES = "2b3c4d5e6f70"  # adds people.nick
+
+UNHURRIED = ("--max-time", "1m")
+"""For a dry run whose findings matter, on a machine that may be busy."""
 
 # what a command would otherwise take from whoever runs the tests
 SPOKEN_FOR = (
@@ -323,13 +327,7 @@ def count_writes(database: ScratchDatabase) -> None:
 
 def after_update(database: ScratchDatabase, name: str, body: str) -> None:
     """Create a trigger that runs after each update of a person."""
-    if database.dialect == "sqlite":
-        database.script(f"CREATE TRIGGER {name} AFTER UPDATE ON people BEGIN {body} END;")
-        return
-    database.script(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$;"
-        f"CREATE TRIGGER {name} AFTER UPDATE ON people FOR EACH ROW EXECUTE FUNCTION {name}();"
-    )
+    database.script("".join(after(database.dialect, name, ("UPDATE",), "people", body)))
 
 
 def writes(database: ScratchDatabase) -> list[tuple[Any, ...]]:

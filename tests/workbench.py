@@ -20,12 +20,14 @@ from datamigrate.authoring.script import Script
 from datamigrate.database.address import address
 from datamigrate.database.database import Database, open_database
 from datamigrate.database.ledger.store import Ledger
-from datamigrate.doing.effort import Workplace
+from datamigrate.doing.effort import Brake, Workplace
 from datamigrate.doing.owner import this_process
 from datamigrate.doing.result import Result
 from datamigrate.doing.runner import run_plan
 from datamigrate.doing.settings import Budget, Settings
 from datamigrate.doing.stopping import Stop
+from datamigrate.testing.crashing import COMMIT
+from datamigrate.testing.watching import after
 from datamigrate.thought.pacing import Limits
 from datamigrate.thought.planner import Action, Plan, Step
 from datamigrate.words.claim import Owner
@@ -180,6 +182,7 @@ class Bench:
         wait: bool = True,
         meddle: Callable[[Database], None] | None = None,
         listen: Callable[[Event], None] | None = None,
+        brakes: tuple[Brake, ...] = (),
     ) -> Ran:
         """Run the script as a process of its own would; `meddle` gets at its connections first."""
         async with opened(self.database) as database:
@@ -194,6 +197,7 @@ class Bench:
                 owner=owner,
                 wait=wait,
                 listen=listen,
+                brakes=brakes,
             )
 
     async def run_on(
@@ -207,6 +211,7 @@ class Bench:
         owner: Owner | None = None,
         wait: bool = True,
         listen: Callable[[Event], None] | None = None,
+        brakes: tuple[Brake, ...] = (),
     ) -> Ran:
         """Run the script by an owner of its own on a database that is open already."""
         heard: list[Event] = []
@@ -214,7 +219,7 @@ class Bench:
         ledger, stop = Ledger(owner or this_process()), Stop(Budget(max_batches=max_batches))
         async with database.writing() as connection:
             await ledger.ensure(connection)
-        place = Workplace(database, ledger, stop, publish, wait)
+        place = Workplace(database, ledger, stop, publish, wait, brakes=brakes)
         plan = Plan((Step(script.migration, Action.RUN, "never run"),))
         report = await run_plan(place, plan, {script.name: script}, settings or self.settings, batch_size)
         return Ran(report.results[0], tuple(heard))
@@ -297,18 +302,8 @@ def migration(name: str = NAME, checksum: str = "0" * 16, kind: str = "update") 
 def write_log(dialect: str, table: str = "item") -> str:
     """The SQL that makes `written`, and the triggers that add a row's serial each time it is written."""
     log = "CREATE TABLE written (serial INTEGER);"
-    if dialect == "sqlite":
-        return log + "".join(
-            f"CREATE TRIGGER log_{verb.lower()} AFTER {verb} ON {table} "
-            "BEGIN INSERT INTO written VALUES (OLD.serial); END;"
-            for verb in ("UPDATE", "DELETE")
-        )
-    return log + (
-        "CREATE FUNCTION log_written() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN INSERT INTO written VALUES (OLD.serial); RETURN NULL; END $$;"
-        f"CREATE TRIGGER log_written AFTER UPDATE OR DELETE ON {table} "
-        "FOR EACH ROW EXECUTE FUNCTION log_written();"
-    )
+    body = "INSERT INTO written VALUES (OLD.serial);"
+    return log + "".join(after(dialect, "log_written", ("UPDATE", "DELETE"), table, body))
 
 
 @asynccontextmanager
@@ -344,7 +339,6 @@ def checked_out(database: Database) -> int:
     return pool.checkedout()
 
 
-COMMIT = "commit"
 COMMITTED = "committed"
 
 

@@ -1,5 +1,5 @@
 """What a data script imports. Everything else is under the floors: words, thought, authoring, database,
-doing, faces."""
+doing, faces, testing."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -12,6 +12,7 @@ import pytest
 
 from beside import GATED, hooked, write_gate
 from databases import ROOT, ScratchDatabase
+from datamigrate.database.ledger.tables import VERSION
 from projects import FULL_NAME, NICK, NICKNAMES, Project, add_people, project_in
 
 UPDATES = 'op.execute("UPDATE people SET full_name = first")'
@@ -199,7 +200,7 @@ def test_the_doctor_finds_a_project_that_is_well_well(project: Project, database
     )
     assert "(from DATABASE_URL)" in found["database"]["said"]
     assert found["schema"]["said"] == f"at {NICKNAMES}"
-    assert found["ledger"]["said"].startswith("version 2")
+    assert found["ledger"]["said"].startswith(f"version {VERSION}")
     for about in found:
         assert about in shown
     assert database.dump() == before

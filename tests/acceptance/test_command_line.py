@@ -180,8 +180,13 @@ def test_with_json_logs_every_line_on_stderr_is_json(project: Project, database:
     assert [line["rows"] for line in lines if line["event"] == "BatchDone"] == [2, 2, 1]
     assert lines[-1]["event"] == "Error"
     assert "not today" in lines[-1]["message"]
-    notes = documents(project.quick("plan", "--log-format", "json").err)
-    assert notes == [{"event": "Note", "message": "1 to run: `datamigrate run`."}]
+    assert all(line["time"].endswith("+00:00") and line["logger"] == "datamigrate" for line in lines)
+    assert {line["event"]: line["level"] for line in lines if line["event"] in ("Failed", "BatchDone")} == {
+        "Failed": "error",
+        "BatchDone": "debug",
+    }
+    (note,) = documents(project.quick("plan", "--log-format", "json").err)
+    assert (note["event"], note["message"]) == ("Note", "1 to run: `datamigrate run`.")
 
 
 def test_without_a_terminal_a_line_tells_now_and_then_how_far_it_is(

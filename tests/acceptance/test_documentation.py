@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from databases import ROOT, ScratchDatabase, upgrade
+from datamigrate.faces.config import configuration_from
 from documents import Reader, blocks_of
 
 FIRST_REVISIONS = ("*_first_migration.py", "*_add_full_name_and_slug.py")
@@ -77,11 +79,40 @@ def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, datab
     assert (tmp_path / "dry-run.html").exists()
 
 
-def test_following_operating_pauses_tunes_and_resumes(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_operating_pauses_tunes_resumes_and_reverts(
+    tmp_path: Path, database: ScratchDatabase
+) -> None:
     upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    database.execute("UPDATE users SET email = 'A' || substr(email, 2)")
     project_without_data_migrations(tmp_path)
     Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "operating.md"))
-    assert database.scalar("SELECT state FROM datamigrate_migration") == "pending"
+    rows = database.rows("SELECT name, state FROM datamigrate_migration")
+    states = {str(name): state for name, state in rows}
+    assert (states["trim_names"], states["lower_emails"]) == ("pending", "reverted")
+    assert database.scalar("SELECT count(*) FROM users WHERE email = 'Ada' || id || '@example.org'") == 1000
+
+
+def test_following_testing_shows_what_a_script_stands_and_what_one_does_not(tmp_path: Path) -> None:
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {}).follow(blocks_of(ROOT / "docs" / "testing.md"))
+
+
+def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "scheduling.md"))
+    assert database.rows("SELECT outcome, rows FROM datamigrate_occurrence") == [("verified", 1000)]
+
+
+def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: ScratchDatabase) -> None:
+    upgrade(database, "8a6ada1e0883")
+    a_thousand_users(database)
+    database.execute("UPDATE users SET first_name = ' Ada '")
+    project_without_data_migrations(tmp_path)
+    Reader(tmp_path, {"DATABASE_URL": database.url}).follow(blocks_of(ROOT / "docs" / "observing.md"))
+    assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
 
 
 def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
@@ -95,6 +126,15 @@ def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabas
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
+def test_configuration_in_the_documents_is_read_without_complaint(document: Path) -> None:
+    for block in blocks_of(document):
+        if block.language == "toml" and (
+            table := tomllib.loads(block.text).get("tool", {}).get("datamigrate")
+        ):
+            configuration_from(table, ROOT, document.name)
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from databases import ScratchDatabase
-from projects import FULL_NAME, NICK, Project, add_people, count_writes
+from datamigrate.doing import places
+from projects import FULL_NAME, NICK, UNHURRIED, Project, add_people, count_writes
 
 DELETE = 'migrate = delete_rows(people, pending=people.c.id > 3, mask=["first"])\n'
 BATCH = """
@@ -35,12 +36,32 @@ nick = sa.select(nicknames.c.nick).where(nicknames.c.person == people.c.id).scal
 
 migrate = update_rows(people, pending=people.c.nick.is_(None), values={people.c.nick: nick})
 """
+RESTLESS_FREE = """
+async def migrate(session):
+    await session.execute(sa.text("UPDATE people SET nick = coalesce(nick, '') || '!' WHERE id <= 3"))
+"""
+BY_AND_BY = """
+async def migrate(session):
+    await session.execute(sa.text(
+        "UPDATE people SET nick = 'x' WHERE id IN (SELECT id FROM people WHERE nick IS NULL LIMIT 2)"
+    ))
+
+async def remaining(session):
+    return await session.scalar(sa.text("SELECT count(*) FROM people WHERE nick IS NULL"))
+"""
 FORMS = {"update": FULL_NAME, "compute": NICK, "delete": DELETE, "batch": BATCH, "free": FREE}
+
+
+def sequences(database: ScratchDatabase) -> list[tuple[Any, ...]]:
+    """Return where PostgreSQL's sequences stand; on SQLite they are rows like others."""
+    if database.dialect == "sqlite":
+        return []
+    return database.rows("SELECT sequencename, last_value FROM pg_sequences ORDER BY 1")
 
 
 def tried(project: Project, *arguments: str, exits: int = 0) -> dict[str, Any]:
     """Dry-run the only script, and return what was seen."""
-    [rehearsal] = project.json("run", "--dry-run", *arguments, exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, *arguments, exits=exits)["rehearsals"]
     return dict(rehearsal)
 
 
@@ -50,9 +71,10 @@ def test_every_form_is_tried_and_leaves_everything_as_it_was(
 ) -> None:
     add_people(database, 30)
     project.write_script("one", FORMS[form])
-    before = database.dump()
+    before, numbers = database.dump(), sequences(database)
     rehearsal = tried(project)
     assert database.dump() == before
+    assert sequences(database) == numbers
     assert sum(sample["rows"] for sample in rehearsal["samples"]) == rehearsal["pending"]["rows"] > 0
     assert rehearsal["idempotent"] is True
     assert rehearsal["error"] is None
@@ -83,6 +105,95 @@ def test_samples_come_from_the_beginning_the_middle_and_the_end(
         ("middle", 10, "51"),
         ("end", 10, "91"),
     ]
+
+
+def test_the_middle_of_many_rows_is_found_by_key_wherever_the_keys_begin(
+    project: Project, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST_COUNTED", 10)
+    add_people(database, 100, start=5001)
+    project.write_script("full_name")
+    samples = tried(project, "--sample", "10", "--rows", "1")["samples"]
+    assert [s["changes"][0]["key"] for s in samples] == ["5001", "5051", "5091"]
+
+
+def test_the_middle_of_many_rows_is_found_where_keys_are_no_numbers(
+    project: Project, database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "MOST_COUNTED", 10)
+    database.script("DROP TABLE people")
+    database.script(
+        "CREATE TABLE people (id integer, first text PRIMARY KEY, last text, full_name text, nick text)"
+    )
+    add_people(database, 900, start=101)
+    project.write_script("full_name")
+    samples = tried(project, "--sample", "10", "--rows", "1")["samples"]
+    middle = samples[1]["changes"][0]["key"]
+    assert "'First540'" < middle < "'First562'"
+
+
+def test_few_pending_rows_behind_many_others_are_found(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 3000)
+    database.execute("UPDATE people SET full_name = 'done' WHERE id < 3000")
+    project.write_script("full_name")
+    [sample] = tried(project, "--sample", "1")["samples"]
+    assert (sample["rows"], sample["changes"][0]["key"]) == (1, "3000")
+
+
+def test_large_samples_are_tried_and_shown(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 1200)
+    project.write_script("full_name")
+    [sample] = tried(project, "--sample", "1200", "--rows", "1100")["samples"]
+    assert (sample["rows"], len(sample["changes"])) == (1200, 1000)
+
+
+def test_values_are_shown_as_they_are_whatever_they_look_like(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 1)
+    database.execute("UPDATE people SET first = '[/]', last = :last", last="\x1b[31m\nx")
+    project.write_script("full_name")
+    assert "[/] \\x1b[31m\\nx" in project.quick("run", "--dry-run").out
+
+
+def test_columns_that_differ_are_named_though_their_rows_are_not_shown(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 4)
+    project.write_script("restless", RESTLESS)
+    [sample] = tried(project, "--rows", "0", exits=1)["samples"]
+    assert (sample["changes"], sample["columns_that_differ"]) == ([], ["nick"])
+
+
+def test_rows_that_stay_pending_are_told_where_no_column_differs(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 2)
+    project.write_script("stuck", FULL_NAME.replace("people.c.first", "sa.null()"))
+    told = project.quick("run", "--dry-run", exits=1).out
+    assert "changed 2 of them again, to the same values: `pending` still selects rows" in told
+
+
+def test_a_free_form_that_writes_again_is_told(project: Project, database: ScratchDatabase) -> None:
+    add_people(database, 5)
+    project.write_script("restless", RESTLESS_FREE)
+    rehearsal = tried(project, exits=1)
+    assert rehearsal["idempotent"] is False
+    assert [(s["rows"], s["changed_by_second_pass"]) for s in rehearsal["samples"]] == [(3, 3)]
+    assert rehearsal["cost"]["batches_to_come"] == 1
+    told = project.quick("run", "--dry-run", exits=1).out
+    assert "NOT idempotent: the first pass wrote 3 rows, the second 3." in told
+
+
+def test_a_free_form_that_does_a_part_with_each_call_is_not_blamed_for_it(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 6)
+    project.write_script("by_and_by", BY_AND_BY)
+    rehearsal = tried(project)
+    assert rehearsal["idempotent"] is None
+    assert (rehearsal["cost"]["batches_to_come"], rehearsal["cost"]["batch_rows"]) == (3, 2)
+    assert "Tried once: the call wrote 2 rows" in project.quick("run", "--dry-run").out
 
 
 def test_a_script_that_changes_rows_again_is_told_with_its_columns(
@@ -120,18 +231,20 @@ def test_masked_columns_are_never_shown(project: Project, database: ScratchDatab
 def test_a_role_that_may_only_read_is_shown_the_values_that_would_be_written(
     postgres_project: Project, postgres_database: ScratchDatabase, form: str, column: str
 ) -> None:
-    add_people(postgres_database, 3)
+    add_people(postgres_database, 9)
     postgres_project.write_script("one", form)
     looking = postgres_project.having({"DATABASE_URL": reader_of(postgres_database)})
     try:
-        rehearsal = tried(looking)
+        rehearsal = tried(looking, "--sample", "2")
     finally:
         postgres_database.script("DROP OWNED BY dry_reader; DROP ROLE dry_reader")
     assert rehearsal["only_read"] is True
+    assert "permission denied for table people" in rehearsal["refusal"]
     assert rehearsal["idempotent"] is None
-    [sample] = rehearsal["samples"]
-    assert [change["before"] for change in sample["changes"]] == [{column: None}] * 3
-    assert all(change["after"][column] for change in sample["changes"])
+    changes = [change for sample in rehearsal["samples"] for change in sample["changes"]]
+    assert [change["key"] for change in changes] == ["1", "2", "5", "6", "8", "9"]
+    assert [change["before"] for change in changes] == [{column: None}] * 6
+    assert all(change["after"][column] for change in changes)
 
 
 def test_one_that_waits_for_another_is_named_with_the_reason(sqlite_project: Project) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from databases import ScratchDatabase, left_open
-from projects import FULL_NAME, NICK, Project, add_people, ended, named_people
+from projects import FULL_NAME, NICK, UNHURRIED, Project, add_people, ended, named_people
 
 GUARDED = """
 @compute_rows(people, pending=people.c.nick.is_(None), reads=[people.c.first], writes=[people.c.nick])
@@ -42,7 +42,7 @@ CALLING = """
 
 
 def tried(project: Project, *arguments: str, exits: int | None = 0) -> dict[str, Any]:
-    [rehearsal] = project.json("run", "--dry-run", *arguments, exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, *arguments, exits=exits)["rehearsals"]
     return dict(rehearsal)
 
 
@@ -282,7 +282,9 @@ def test_breaking_it_off_leaves_nothing_behind(
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         os.kill(process.pid, sent)
-        assert process.wait(20) == 130
+        told = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert "everything was rolled back, nothing was written." in told
     assert_nothing_is_left(database, before)
 
 
@@ -291,7 +293,7 @@ def test_the_time_limit_ends_it_and_leaves_nothing_behind(
 ) -> None:
     slow_project(project, database, tmp_path / "flag")
     before = database.dump()
-    rehearsal = tried(project, exits=None)
+    rehearsal = tried(project, "--max-time", "500ms", exits=None)
     assert rehearsal["cut_off"] or rehearsal["failures"]
     assert_nothing_is_left(database, before)
 

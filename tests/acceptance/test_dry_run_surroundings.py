@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from databases import ScratchDatabase
-from projects import FULL_NAME, Project, add_people, after_update
+from projects import FULL_NAME, UNHURRIED, Project, add_people, after_update
 
+EACH = """
+@each_batch(people, pending=people.c.nick.is_(None))
+async def migrate(batch):
+    await batch.execute(sa.update(people).where(batch.rows).values(nick="x"))
+"""
 DELETE = "migrate = delete_rows(people, pending=people.c.id > 3)\n"
 
 
 def notes_of(project: Project, exits: int = 0) -> str:
-    [rehearsal] = project.json("run", "--dry-run", exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, exits=exits)["rehearsals"]
     return "\n".join(rehearsal["notes"])
 
 
@@ -31,6 +36,17 @@ def test_an_index_on_a_written_column_is_told_with_what_it_costs(
         assert "8 times as long and made the table 40% larger" in notes
         assert "Index expressed contains full_name" in notes
         assert "Index conditional contains full_name" in notes
+
+
+def test_an_index_on_a_column_that_a_batch_is_seen_to_write_is_told(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 3)
+    database.script("CREATE INDEX plain ON people (nick); CREATE INDEX other ON people (last)")
+    project.write_script("nick", EACH)
+    notes = notes_of(project)
+    assert "Index plain contains nick, which is written." in notes
+    assert "Index other" not in notes
 
 
 def test_triggers_are_named(project: Project, database: ScratchDatabase) -> None:

@@ -239,6 +239,8 @@ def test_what_is_prepared_only_in_part_is_said(
     project.write_script("initials", INITIALS, requires=INDEXED, depends_on=("full_name",))
     before = database.dump()
     assert through(project)["through"]["prepared"] == [{"name": "full_name", "rows": 20, "pending": 30}]
+    [sample] = rehearsal_of(through(project, "--sample", "5"), "initials")["samples"]
+    assert [(sample["where"], sample["rows"])] == [("beginning", 5)]
     told = project.quick("run", "--dry-run", "--through").err
     assert "did 20 of 30 rows of full_name" in told
     assert "The data of full_name was there only in part" in told

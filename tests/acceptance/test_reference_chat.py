@@ -1,11 +1,17 @@
-"""The reference application's seed, and the databases that the tests are given."""
+"""The reference application: its seed, its data migrations on trial, and the databases that the tests are given."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
 from alembic_project import AlembicProject
-from databases import CHAT_USERS, EXPANDED, ROOT, Dump, ScratchDatabase, left_open, upgrade
+from databases import CHAT_USERS, EXPANDED, ROOT, ScratchDatabase, left_open, upgrade
+from datamigrate.testing import Trial
+from datamigrate.testing.dumping import Dump
+
+PutOnTrial = Callable[[str], Trial]
 
 
 def seed(url: str, *arguments: str) -> str:
@@ -100,3 +106,40 @@ def test_a_script_may_hold_several_statements(database: ScratchDatabase) -> None
     database.script("CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('50%:x'); INSERT INTO t VALUES (NULL);")
     assert database.rows("SELECT a FROM t WHERE a IS NOT NULL") == [("50%:x",)]
     assert any(rows == [("50%:x",), (None,)] for _, rows in database.dump())
+
+
+# the data migrations; on SQLite the default tests are collected from their folder
+
+
+@pytest.fixture
+def datamigrate_url(request: pytest.FixtureRequest) -> str | None:
+    """Where the data migration is put on trial: on the kind of database that the test names."""
+    server = request.getfixturevalue("postgres_server") if request.param == "postgresql" else None
+    return None if server is None else str(server.url)
+
+
+on_postgresql = pytest.mark.parametrize("datamigrate_url", ["postgresql"], indirect=True)
+on_both = pytest.mark.parametrize("datamigrate_url", ["sqlite", "postgresql"], indirect=True)
+
+
+@on_postgresql
+@pytest.mark.parametrize("name", ["conversation_slug", "populate_full_name"])
+def test_a_data_migration_is_resumable_on_postgresql(data_migration: PutOnTrial, name: str) -> None:
+    trial = data_migration(name)
+    trial.populate()
+    trial.assert_resumable()
+
+
+@on_both
+def test_addresses_are_normalised_while_the_application_writes(data_migration: PutOnTrial) -> None:
+    trial = data_migration("normalise_email")
+    trial.populate()
+    trial.assert_converges()
+
+
+@on_both
+@pytest.mark.parametrize("name", ["normalise_email", "populate_full_name"])
+def test_the_contract_revision_waits_for_its_data(data_migration: PutOnTrial, name: str) -> None:
+    trial = data_migration(name)
+    trial.populate()
+    trial.assert_gate_holds()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from databases import ScratchDatabase
-from projects import FULL_NAME, Project, add_people, named_people
+from projects import FULL_NAME, UNHURRIED, Project, add_people, named_people
 
 MANY = 20_000
 
@@ -37,7 +37,7 @@ migrate = update_rows(
 
 
 def slow_in(project: Project, exits: int = 1) -> list[dict[str, Any]]:
-    [rehearsal] = project.json("run", "--dry-run", exits=exits)["rehearsals"]
+    [rehearsal] = project.json("run", "--dry-run", *UNHURRIED, exits=exits)["rehearsals"]
     return list(rehearsal["slow"])
 
 

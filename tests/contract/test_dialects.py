@@ -19,6 +19,7 @@ import datamigrate
 from databases import ScratchDatabase
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.database import Database, fault_of
+from datamigrate.database.dialects import sqlite_counting
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.words.errors import DatabaseUnavailable
@@ -275,6 +276,25 @@ PREDICATES: dict[str, Callable[[sa.TableClause], sa.ColumnElement[bool]]] = {
 }
 
 
+async def test_an_estimate_is_the_tables_size_where_sqlite_would_count_for_long(
+    sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_counting, "COUNT_TIMEOUT", -1.0)
+    monkeypatch.setattr(sqlite_counting, "STEPS", 1)
+    sqlite_database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old TEXT);"
+        "INSERT INTO item VALUES (7, 'a'), (8, 'b'), (10, 'c');"
+        "CREATE TABLE bare (id INTEGER PRIMARY KEY) WITHOUT ROWID; INSERT INTO bare VALUES (1)"
+    )
+    async with opened(sqlite_database) as ours, ours.looking() as connection:
+        of_item = sa.select(sa.table("item", sa.column("id")).c.id)
+        of_bare = sa.select(sa.table("bare", sa.column("id")).c.id)
+        assert await ours.dialect.estimate(connection, of_item) == Estimate(4, "the table's size, at most")
+        assert await ours.dialect.estimate(connection, of_bare) is None
+        # the transaction and the connection are as good as before
+        assert await connection.scalar(sa.text("SELECT count(*) FROM item")) == 3
+
+
 @pytest.mark.parametrize("what", PREDICATES)
 async def test_an_estimate_is_the_planners_where_counting_takes_long(
     postgres_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch, what: str
@@ -298,6 +318,7 @@ async def test_an_estimate_is_the_planners_where_counting_takes_long(
     async with opened(postgres_database) as ours, ours.looking() as connection:
         query = sa.select(wide.c.n).where(sa.or_(PREDICATES[what](wide), slow), slow)
         estimate = await ours.dialect.estimate(connection, query)
+        assert estimate is not None
         assert estimate.source == "the planner's estimate"
         assert 0 < estimate.rows <= 100
         # the transaction is as good as before

@@ -291,3 +291,56 @@ async def test_examining_changes_nothing(database: ScratchDatabase) -> None:
     await key_names(database, form(table(), "code"))
     await refusal(database, form(table(), "old"))
     assert database.dump() == before
+
+
+async def test_an_index_that_was_not_made_to_the_end_proves_nothing(
+    postgres_database: ScratchDatabase,
+) -> None:
+    create(postgres_database, "code INTEGER NOT NULL, old TEXT, new TEXT")
+    postgres_database.execute("INSERT INTO item (code) VALUES (1), (1)")
+    with (
+        postgres_database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(sa.exc.IntegrityError),
+    ):
+        connection.exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY broken ON item (code)")
+    error = await refusal(postgres_database, form(table("code", "old", "new"), "code"))
+    assert error.message == "job: nothing makes item.code unique: the index broken is not valid."
+
+
+async def test_a_key_that_no_cursor_can_hold_is_refused_before_the_first_batch(
+    postgres_database: ScratchDatabase,
+) -> None:
+    create(postgres_database, "id INTEGER, old BOOLEAN, new TEXT, PRIMARY KEY (id, old)")
+    wanted = form(table("id", "old", "new"))
+    assert await key_names(postgres_database, wanted) == ("id", "old")
+    postgres_database.execute("INSERT INTO item VALUES (1, true, NULL)")
+    assert (
+        "A key of type bool cannot be kept in a cursor" in (await refusal(postgres_database, wanted)).message
+    )
+
+
+# masks --------------------------------------------------------------------------------------------------
+
+
+def masked(*names: str) -> RowsForm:
+    item = table()
+    return datamigrate.update_rows(
+        item, pending=item.c.new.is_(None), values={item.c.new: item.c.old}, mask=names
+    )
+
+
+async def test_a_mask_on_a_column_that_is_not_there_is_refused(database: ScratchDatabase) -> None:
+    create(database, "id INTEGER PRIMARY KEY, old TEXT, new TEXT, hidden TEXT")
+    error = await refusal(database, masked("old", "hiden"))
+    assert error.message == "job: it masks hiden, and item has no such column."
+    assert error.hint == "Did you mean hidden?"
+    async with opened(database) as ours:
+        # the script need not declare it
+        assert "hidden" in (await examined(ours, masked("hidden"))).columns
+
+
+async def test_a_mask_on_the_key_is_refused(database: ScratchDatabase) -> None:
+    create(database, "id INTEGER PRIMARY KEY, old TEXT, new TEXT")
+    error = await refusal(database, masked("id"))
+    assert isinstance(error, KeyUnfit)
+    assert error.message.startswith("job: it masks its own key, item.id")

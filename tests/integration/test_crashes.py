@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
-from workbench import BATCH, BOB, COMMIT, COMMITTED, FORMS, Bench, at_every_step, opened
+from datamigrate.testing.crashing import COMMIT, Killer, only_killed
+from workbench import BATCH, BOB, COMMITTED, FORMS, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -20,32 +20,6 @@ AS_AT_FIRST = (
     "DELETE FROM item; DELETE FROM written; DELETE FROM copied;"
     f"INSERT INTO item (serial, old, id) VALUES {ITEMS};"
 )
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nobody handles it, and the database is not heard of after it."""
-
-
-@dataclass
-class Killer:
-    """Kills the process at its n-th step: before a statement, before a commit, or after one.
-
-    Steps are counted from the statement on that begins with `since`.
-    """
-
-    since: str = ""
-    at: int = 0
-    steps: list[str] = field(default_factory=list)
-
-    def aim(self, at: int) -> None:
-        """Begin to count for another process; 0 lets it live."""
-        self.at, self.steps = at, []
-
-    def __call__(self, step: str) -> None:
-        if self.steps or step.startswith(self.since):
-            self.steps.append(step)
-        if 0 < self.at <= len(self.steps):
-            raise Killed
 
 
 def prepare(bench: Bench, keep_ledger: bool) -> Callable[[], None]:
@@ -72,12 +46,6 @@ async def is_killed(bench: Bench, database: Database, script: Script) -> bool:
         return True
     assert ran.outcome == "done", ran.result
     return False
-
-
-def only_killed(error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(only_killed(inner) for inner in error.exceptions)
-    return isinstance(error, Killed)
 
 
 def assert_as_undisturbed(bench: Bench, form: str) -> None:

@@ -14,12 +14,12 @@ from databases import ScratchDatabase
 from datamigrate.authoring.batch import Batch
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Timeouts
+from datamigrate.testing.crashing import COMMIT
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import BatchFailed, StillPending
 from datamigrate.words.events import BatchDone, Failed, Retrying
 from workbench import (
     BATCH,
-    COMMIT,
     COMMITTED,
     DOUBLED,
     FORMS,

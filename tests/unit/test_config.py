@@ -12,17 +12,23 @@ from hypothesis import strategies as st
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.doing.settings import Settings
 from datamigrate.faces.config import Configuration, configuration_from, read_configuration
+from datamigrate.faces.notifying import Notify
+from datamigrate.thought.agenda import Timetable
+from datamigrate.thought.health import Throttle
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import ConfigurationError
 
 ROOT = Path("/project")
 FILE = "/project/pyproject.toml"
+NIGHT = "22:00-06:00 Europe/Berlin"
 
 KEYS: dict[str, tuple[Any, Any]] = {
     "scripts": ("data", Configuration(ROOT, scripts="data")),
     "schema": ("ops", Configuration(ROOT, schema="ops")),
     "engine": ("myapp.db:engine", Configuration(ROOT, engine="myapp.db:engine")),
     "lint_since": ("8a6ada1e0883", Configuration(ROOT, lint_since="8a6ada1e0883")),
+    "throttle": (False, Configuration(ROOT, throttle=Throttle(guards=()))),
+    "notify": ({"command": "tell --now"}, Configuration(ROOT, notify=Notify(command=("tell", "--now")))),
     "first_batch_size": (50, Settings(first_rows=50)),
     "max_batch_size": (2000, Settings(limits=Limits(max_rows=2000))),
     "target_time": ("250ms", Settings(limits=Limits(target_time=0.25))),
@@ -35,10 +41,12 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "claim_expiry": (90, Settings(claim_expiry=90.0)),
     "max_sweeps": (2, Settings(max_sweeps=2)),
     "max_attempts": (3, Settings(max_attempts=3)),
+    "window": (NIGHT, Configuration(ROOT, timetable=Timetable(window=NIGHT))),
+    "timezone": ("Asia/Tokyo", Configuration(ROOT, timetable=Timetable(zone="Asia/Tokyo"))),
     "max_connections": (4, Settings(max_connections=4)),
     "synchronous_commit": (True, Settings(durable_batches=True)),
 }
-TEXTS = ["scripts", "schema", "engine", "lint_since"]
+TEXTS = ["scripts", "schema", "engine", "lint_since", "window", "timezone"]
 COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts", "max_connections"]
 DURATIONS = ["target_time", "pause", "lock_timeout", "statement_timeout", "idle_timeout", "claim_expiry"]
 
@@ -144,6 +152,11 @@ def test_nought_will_do_for_a_pause_only(key: str, value: Any) -> None:
 )
 def test_a_duration_is_a_number_of_seconds_or_a_text(value: Any, seconds: float) -> None:
     assert configuration(pause=value).settings.pause == seconds
+
+
+def test_a_window_and_a_time_zone_are_understood_or_refused() -> None:
+    assert "'nights' is no window" in refusal(window="nights").message
+    assert "'Middle/Earth' is no time zone" in refusal(timezone="Middle/Earth").message
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", "true", []])

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from datamigrate.faces.grid import Grid
+from datamigrate.faces.tables import TextTable
 
 ROWS: list[list[str | Text]] = [
-    ["short", "[green]done[/]", "1"],
-    ["a longer name", "plain \\[x] text", "1,000"],
+    ["short", Text("done", style="green"), "1"],
+    ["a longer name", "plain [x] text", "1,000"],
     ["größer 日本", Text("styled", style="red"), ""],
 ]
 
@@ -26,13 +26,13 @@ def printed(table: Table, **how: Any) -> str:
 
 
 def both() -> tuple[Table, Table]:
-    mine, theirs = Grid("name", "state"), Table(box=None, header_style="bold", pad_edge=False)
+    mine, theirs = TextTable("name", "state"), Table(box=None, header_style="bold", pad_edge=False)
     for name in ("name", "state"):
         theirs.add_column(name, overflow="fold")
     for table in (mine, theirs):
         table.add_column("rows", justify="right")
         for row in ROWS:
-            table.add_row(*row)
+            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
     return mine, theirs
 
 

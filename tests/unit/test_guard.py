@@ -75,6 +75,27 @@ ALLOWED = [
     "ending",
     "dropped",
 ]
+DDL_WITHIN = {
+    "SELECT * INTO copy FROM users": "SELECT ... INTO ...",
+    "select a,\n b into unlogged copy from users": "SELECT ... INTO ...",
+    'WITH x AS (SELECT 1) SELECT * INTO "Copy" FROM x': "SELECT ... INTO ...",
+    "DO $$ BEGIN CREATE TABLE t (id int); END $$": "DO ... CREATE ...",
+    "do $x$ begin perform 1; drop table users; end $x$": "DO ... DROP ...",
+    "DO $$ BEGIN EXECUTE format('ALTER TABLE %I ADD x int', 't'); END $$": "DO ... ALTER ...",
+}
+ALLOWED_WITHIN = [
+    "SELECT 'copied into place'",
+    'SELECT "into" FROM users -- INTO',
+    "SELECT $$ INTO t $$",
+    "SELECT * INTO TEMP scratch FROM users",
+    "SELECT * INTO LOCAL TEMPORARY scratch FROM users",
+    "WITH x AS (INSERT INTO t SELECT 1 RETURNING a) SELECT * FROM x",
+    "WITH x AS (SELECT 1) INSERT /* up */\n INTO t SELECT * FROM x",
+    "INSERT INTO t SELECT * FROM users",
+    "DO $$ BEGIN UPDATE users SET a = 'CREATE TABLE'; END $$",
+    "DO $$ BEGIN CREATE TEMP TABLE t (id int); END $$",
+    "CALL tidy()",
+]
 PREFIXES = [
     "",
     "  \n\t",
@@ -93,6 +114,12 @@ def test_changing_the_schema_is_forbidden(statement: str, before: str) -> None:
     assert why == f"The script changes the schema ({statement.split()[0].upper()} ...)."
 
 
+@pytest.mark.parametrize("statement", DDL_WITHIN)
+@pytest.mark.parametrize("before", PREFIXES)
+def test_changing_the_schema_from_within_another_statement_is_forbidden(statement: str, before: str) -> None:
+    assert forbidden(before + statement) == f"The script changes the schema ({DDL_WITHIN[statement]})."
+
+
 @pytest.mark.parametrize("statement", ENDING)
 @pytest.mark.parametrize("before", PREFIXES)
 def test_ending_the_transaction_is_forbidden(statement: str, before: str) -> None:
@@ -101,7 +128,7 @@ def test_ending_the_transaction_is_forbidden(statement: str, before: str) -> Non
     assert why.startswith("The script ends the runner's transaction (")
 
 
-@pytest.mark.parametrize("statement", ALLOWED)
+@pytest.mark.parametrize("statement", [*ALLOWED, *ALLOWED_WITHIN])
 @pytest.mark.parametrize("before", PREFIXES)
 def test_everything_else_is_allowed(statement: str, before: str) -> None:
     assert forbidden(before + statement) is None

@@ -7,7 +7,19 @@ from itertools import product
 
 import pytest
 
-from datamigrate.thought.lifecycle import HALTED, TRANSITIONS, WAY_ON, Cause, Standing, State, advance, way_on
+from datamigrate.thought.lifecycle import (
+    BACK,
+    FORTH,
+    HALTED,
+    TRANSITIONS,
+    UNDOING,
+    WAY_ON,
+    Cause,
+    Standing,
+    State,
+    advance,
+    way_on,
+)
 from datamigrate.words.errors import LifecycleError
 from datamigrate.words.exits import Exit
 
@@ -66,6 +78,27 @@ ALLOWED = [
     ("failed", "tune", "failed"),
     ("held", "tune", "held"),
     ("paused", "tune", "paused"),
+    *((state, "revert", "reverting") for state in ("pending", "running", "stopped", "failed", "done")),
+    *((state, "revert", "reverting") for state in ("paused", "cancelled", "reverting")),
+    ("reverting", "taken over", "reverting"),
+    ("reverting", "stop", "reverting"),
+    ("reverting", "error", "reverting"),
+    ("reverting", "verified", "reverted"),
+    ("reverting", "cancel", "cancelled"),
+    ("reverting", "retry", "pending"),
+    ("reverting", "reset", "pending"),
+    ("reverting", "downgrade", "reverting"),
+    ("reverting", "tune", "reverting"),
+    ("reverted", "retry", "pending"),
+    ("reverted", "reset", "pending"),
+    ("reverted", "stamp", "done"),
+    ("reverted", "downgrade", "reverted"),
+    *((str(state), "prune-undo", str(state)) for state in State if state is not State.REVERTING),
+    ("pending", "due", "pending"),
+    ("done", "due", "pending"),
+    ("done", "pause", "paused"),
+    ("done", "cancel", "cancelled"),
+    ("failed", "due", "pending"),
 ]
 REFUSED = sorted(set(product(State, Cause)) - {(State(s), Cause(c)) for s, c, _ in ALLOWED})
 
@@ -86,6 +119,13 @@ def test_any_other_move_is_refused_with_a_hint(state: State, cause: Cause) -> No
     assert "datamigrate" in caught.value.hint
     assert "fill" in caught.value.hint
     assert caught.value.exit is Exit.USAGE
+
+
+@pytest.mark.parametrize("cause", [Cause.PAUSE, Cause.CANCEL])
+def test_what_is_done_can_only_be_stopped_if_it_recurs(cause: Cause) -> None:
+    with pytest.raises(LifecycleError, match="makes no sense there") as caught:
+        advance("fill", State.DONE, cause, recurs=False)
+    assert "Nothing of it is left to do." in caught.value.hint
 
 
 def test_retrying_what_is_done_points_at_reset() -> None:
@@ -109,7 +149,9 @@ def test_an_operator_can_put_every_state_back_in_line(state: State) -> None:
 def test_no_run_moves_what_is_halted_and_the_word_it_waits_for_does(state: State) -> None:
     with pytest.raises(LifecycleError):
         advance("fill", state, Cause.RUN)
-    assert advance("fill", state, WAY_ON[state]) is State.PENDING
+    # what is on its way back has to get there first
+    after = State.REVERTING if state is State.REVERTING else State.PENDING
+    assert advance("fill", state, WAY_ON[state]) is after
 
 
 @pytest.mark.parametrize(
@@ -147,8 +189,17 @@ def test_every_state_can_be_reached_from_pending(state: State) -> None:
 
 
 def test_only_a_verified_or_stamped_migration_becomes_done() -> None:
-    causes = {cause for (_, cause), after in TRANSITIONS.items() if after is State.DONE}
-    assert causes == {Cause.VERIFIED, Cause.STAMP}
+    edges = {(before, cause) for (before, cause), after in TRANSITIONS.items() if after is State.DONE}
+    assert {cause for before, cause in edges if before is not State.DONE} == {Cause.VERIFIED, Cause.STAMP}
+
+
+def test_nothing_goes_forth_from_half_way_back_unless_an_operator_says_so() -> None:
+    leaving = {
+        cause for (before, cause), after in TRANSITIONS.items() if before in UNDOING and after not in UNDOING
+    }
+    assert leaving == {Cause.RETRY, Cause.RESET, Cause.STAMP, Cause.CANCEL}
+    assert BACK.halts == set(State) - UNDOING
+    assert FORTH.halts > UNDOING
 
 
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PENDING} - HALTED))

@@ -548,3 +548,19 @@ def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.py")
     (problem,) = load_scripts(tmp_path).problems
     assert "not a regular file" in problem.message
+
+
+def test_a_link_to_itself_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / "loop.py").symlink_to(tmp_path / "loop.py")
+    [problem] = load_scripts(tmp_path).problems
+    assert "loop.py" in problem.message
+
+
+def test_scripts_that_import_each_other_are_each_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "first_script.py").write_text("from second_script import name as theirs\n" + FREE)
+    (tmp_path / "second_script.py").write_text("from first_script import name as theirs\n" + FREE)
+    problems = load_scripts(tmp_path).problems
+    assert ["partially initialized module" in problem.message for problem in problems] == [True, True]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import (
+    LATER,
     SETTLED,
     TO_DO,
     Action,
@@ -242,6 +243,8 @@ def test_a_step_is_told_as_plain_data() -> None:
         "reason": "never run, after a",
         "waits_for_revisions": [],
         "waits_for": ["a"],
+        "due": None,
+        "may_run_at": None,
         "file": "datamigrations/b.py",
     }
 
@@ -251,9 +254,10 @@ def test_a_circle_cannot_be_planned() -> None:
         plan([migration("a", ("b",)), migration("b", ("a",))])
 
 
-def test_every_action_is_to_do_or_settled_or_blocked_or_halted() -> None:
-    assert TO_DO | SETTLED | {Action.BLOCKED, Action.HALTED} == set(Action)
+def test_every_action_is_to_do_or_settled_or_for_later_or_blocked_or_halted() -> None:
+    assert TO_DO | SETTLED | LATER | {Action.BLOCKED, Action.HALTED} == set(Action)
     assert not TO_DO & SETTLED
+    assert not (TO_DO | SETTLED) & LATER
 
 
 @pytest.mark.parametrize(

@@ -55,3 +55,14 @@ def test_what_lies_below_a_repeated_part_is_repeated_too() -> None:
 def test_a_filter_that_cannot_be_read_names_no_index() -> None:
     plan = {"Plans": [scan("orders", "((((")]}
     assert slow_parts(plan, {"orders": 50_000}) == (Slow("orders", 50_000, False),)
+
+
+def test_names_are_quoted_in_sql_where_they_have_to_be() -> None:
+    slow = Slow("hr.order", 50_000, False, ("userId", "user", "id"))
+    assert slow.sql == (
+        'CREATE INDEX CONCURRENTLY "ix_order_userId_user_id" ON hr."order" ("userId", "user", id)'
+    )
+    assert slow.revision == (
+        'op.create_index("ix_order_userId_user_id", "order", ["userId", "user", "id"], schema="hr", '
+        "postgresql_concurrently=True)"
+    )

@@ -46,6 +46,9 @@ def batch(rows: int = 100, seconds: float = 2.0, name: str = "fill") -> BatchDon
         (started(rows=1200), "fill: resumes after 1,200 rows, 1,000 rows pending (counted)"),
         (events.Retrying("fill", "a deadlock (try again)"), "fill: a deadlock (try again)"),
         (events.Waiting("fill", "ann@web-1:7"), "fill: waiting for ann@web-1:7, who is running it"),
+        (events.HeldBack("fill", "replica lag 12.0s"), "fill: waits: replica lag 12.0s"),
+        (events.HeldBack("fill", "replica lag 9.0s", 20), "fill: has waited 20.0s: replica lag 9.0s"),
+        (events.WentOn("fill", 65.0), "fill: goes on after 1m 5s"),
         (events.Sweeping("fill", 2, "7, 9"), "fill: rows are pending behind the walk (keys 7, 9); sweep 2"),
         (events.Finished("fill", 1200, 0, 65.0), "fill: done and verified, 1,200 rows in 1m 5s"),
         (

@@ -208,6 +208,11 @@ def each_batch(
     """
     keys = _key_of(table, key)
     settled = options_from(options)
+    if settled.undo_log:
+        raise ScriptError(
+            "`undo_log` does not go with each_batch: what its function changes, and in which tables, is not known.",
+            "Use update_rows, compute_rows or delete_rows, or write a `revert` beside `migrate`.",
+        )
 
     def decorate(function: Callable[[Batch], Awaitable[None]]) -> EachBatch:
         _only_parameter(function, "each_batch", ("batch",))

@@ -169,6 +169,12 @@ def _free_form(module: ModuleType, migrate: Any, text: Text, file: Path) -> Free
     _must_take_a_session("migrate", migrate, text, file)
     if remaining is not None:
         _must_take_a_session("remaining", remaining, text, file)
+    if getattr(module, "undo_log", False):
+        raise ScriptError(
+            "`undo_log` does not go with a free-form migrate: what it changes is not known.",
+            "Use update_rows, compute_rows or delete_rows, or write a `revert` beside `migrate`.",
+            _line_of("undo_log", text, file),
+        )
     return FreeForm(migrate, remaining, _free_options(module, text, file), frozenset())
 
 

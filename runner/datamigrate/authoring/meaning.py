@@ -5,7 +5,20 @@ import hashlib
 from collections.abc import Iterator
 
 _FORMS = frozenset({"update_rows", "compute_rows", "each_batch", "delete_rows"})
-_TUNING = frozenset({"batch_size", "target_time", "max_pause", "concurrency", "tags", "mask", "hold"})
+_TUNING = frozenset(
+    {
+        "batch_size",
+        "target_time",
+        "max_pause",
+        "concurrency",
+        "tags",
+        "mask",
+        "hold",
+        "window",
+        "schedule",
+        "undo_log",
+    }
+)
 
 
 def checksum(tree: ast.Module) -> str:

@@ -5,7 +5,9 @@ from typing import Any, TypedDict
 
 import sqlalchemy as sa
 
-from datamigrate.words.errors import ScriptError
+from datamigrate.thought.schedule import parse_schedule
+from datamigrate.thought.window import parse_window
+from datamigrate.words.errors import ScriptError, UsageError
 from datamigrate.words.migration import Options
 
 
@@ -14,7 +16,9 @@ class FormOptions(TypedDict, total=False):
 
     `batch_size` in rows, instead of a time target; `target_time` in seconds per batch; `max_pause` in
     seconds between two batches; `tags` for `--tag`; `mask`, the columns whose values are never shown;
-    `hold`, to wait for `datamigrate approve` before the first run.
+    `hold`, to wait for `datamigrate approve` before the first run; `window`, the times of the week at which
+    it may be worked on, like "22:00-06:00 Europe/Berlin"; `schedule`, five fields of cron, for one that is
+    due again and again; `undo_log`, to keep what is changed, so that `datamigrate revert` can put it back.
     """
 
     batch_size: int
@@ -23,9 +27,12 @@ class FormOptions(TypedDict, total=False):
     tags: Iterable[str]
     mask: Iterable[sa.ColumnClause[Any] | str]
     hold: bool
+    undo_log: bool
+    window: str
+    schedule: str
 
 
-OF_A_FREE_FORM = ("hold",)
+OF_A_FREE_FORM = ("hold", "window", "schedule")
 """What makes sense without batches too: a free-form script says it at its top, as `hold = True`."""
 
 
@@ -62,6 +69,19 @@ def _switch(name: str, value: Any) -> bool:
     return value
 
 
+def _parsed(parse: Callable[[str], object]) -> Callable[[str, Any], str]:
+    def read(name: str, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ScriptError(f"`{name}` is {value!r}.", "It must be a text.")
+        try:
+            parse(value)
+        except UsageError as error:
+            raise ScriptError(f"`{name}`: {error.message}", error.hint) from None
+        return value
+
+    return read
+
+
 def _column_names(value: Any) -> frozenset[str]:
     return frozenset(column if isinstance(column, str) else column.name for column in value)
 
@@ -72,4 +92,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "max_pause": _not_negative,
     "mask": lambda _, columns: _column_names(columns),
     "hold": _switch,
+    "undo_log": _switch,
+    "window": _parsed(parse_window),
+    "schedule": _parsed(parse_schedule),
 }

@@ -36,3 +36,8 @@ class Library:
     def named(self, name: str) -> Script | None:
         """The script of this name."""
         return next((script for script in self.scripts if script.name == name), None)
+
+    def mask_of(self, name: str) -> frozenset[str]:
+        """The columns whose values a migration's author never wants shown."""
+        script = self.named(name)
+        return script.migration.options.mask if script else frozenset()

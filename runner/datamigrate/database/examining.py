@@ -1,8 +1,8 @@
 """Before the first batch: is the table what the script thinks it is, and can its key be walked?"""
 
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,17 +15,20 @@ from sqlalchemy.sql import visitors
 
 from datamigrate.authoring.forms import ComputeRows, RowsForm, UpdateRows
 from datamigrate.database.dialects import Dialect
-from datamigrate.database.keyset import Keyset, null_keys
+from datamigrate.database.keyset import Keyset, any_key, null_keys
+from datamigrate.thought.codec import encode_key
 from datamigrate.words.errors import KeyUnfit, SchemaError
 
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What the database says of a table."""
+    """What the database says of a table: what is unique in it, by the name of the constraint or index, and
+    the indexes that are `unfinished` and so prove nothing."""
 
     columns: dict[str, ReflectedColumn]
     primary_key: tuple[str, ...]
-    unique: tuple[frozenset[str], ...]
+    unique: Mapping[str, frozenset[str]]
+    unfinished: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +45,18 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
     """What the runner needs to know of the table.
 
     Raises SchemaError for a table or column that is not there, KeyUnfit for a key under which rows
-    could be met twice or never.
+    could be met twice or never, or that no cursor could hold.
     """
     facts = await connection.run_sync(_read_facts, form.table, name)
+    facts = replace(facts, unfinished=await dialect.unfinished_indexes(connection, form.table))
     _check_columns(name, form, facts)
     _refuse_generated(name, form, facts)
     keyset = _keyset(name, form, facts)
     _refuse_key_writes(name, form, keyset)
+    _refuse_masked_key(name, form, keyset)
     _check_unique(name, keyset, facts)
     await _check_nulls(connection, name, keyset, facts)
+    await _check_kinds(connection, name, keyset)
     for column in keyset.names:
         if collation := await dialect.unsafe_collation(connection, form.table, column):
             raise KeyUnfit(
@@ -70,7 +76,10 @@ def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.T
 def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:
     inspector = sa.inspect(connection)
     try:
-        columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
+        with warnings.catch_warnings():
+            # a type that SQLAlchemy does not know is the driver's to handle
+            warnings.simplefilter("ignore", SAWarning)
+            columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
     except NoSuchTableError:
         raise SchemaError(
             f"{name}: there is no table {table.fullname} in this database.",
@@ -80,16 +89,16 @@ def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> Tab
     with warnings.catch_warnings():
         # of an index on an expression SQLAlchemy says that it cannot tell; such a one walks no key
         warnings.simplefilter("ignore", SAWarning)
-        constraints = [
-            frozenset(u["column_names"])
-            for u in inspector.get_unique_constraints(table.name, schema=table.schema)
-        ]
-        indexes = [
-            frozenset(c for c in i["column_names"] if c)
+        constraints = {
+            f"constraint {number}": frozenset(u["column_names"])
+            for number, u in enumerate(inspector.get_unique_constraints(table.name, schema=table.schema))
+        }
+        indexes = {
+            str(i["name"]): frozenset(c for c in i["column_names"] if c)
             for i in inspector.get_indexes(table.name, schema=table.schema)
             if i["unique"] and None not in i["column_names"] and not _is_partial(i)
-        ]
-    return TableFacts(columns, primary, (frozenset(primary), *constraints, *indexes))
+        }
+    return TableFacts(columns, primary, {"": frozenset(primary)} | constraints | indexes)
 
 
 def _is_partial(index: Any) -> bool:
@@ -109,9 +118,16 @@ def _keyset(name: str, form: RowsForm, facts: TableFacts) -> Keyset:
 def _check_columns(name: str, form: RowsForm, facts: TableFacts) -> None:
     for column in columns_used(form):
         if column not in facts.columns:
-            close = get_close_matches(column, facts.columns, n=1)
-            hint = f"Did you mean {close[0]}?" if close else f"It has: {', '.join(facts.columns)}."
-            raise SchemaError(f"{name}: {form.table.name} has no column {column}.", hint)
+            raise SchemaError(f"{name}: {form.table.name} has no column {column}.", _nearest(column, facts))
+    for column in sorted(form.options.mask - facts.columns.keys()):
+        raise SchemaError(
+            f"{name}: it masks {column}, and {form.table.name} has no such column.", _nearest(column, facts)
+        )
+
+
+def _nearest(column: str, facts: TableFacts) -> str:
+    close = get_close_matches(column, facts.columns, n=1)
+    return f"Did you mean {close[0]}?" if close else f"It has: {', '.join(facts.columns)}."
 
 
 def _refuse_generated(name: str, form: RowsForm, facts: TableFacts) -> None:
@@ -150,10 +166,21 @@ def _refuse_key_writes(name: str, form: RowsForm, keyset: Keyset) -> None:
         )
 
 
-def _check_unique(name: str, keyset: Keyset, facts: TableFacts) -> None:
-    if not any(columns and columns <= set(keyset.names) for columns in facts.unique):
+def _refuse_masked_key(name: str, form: RowsForm, keyset: Keyset) -> None:
+    if both := sorted(form.options.mask & set(keyset.names)):
         raise KeyUnfit(
-            f"{name}: nothing makes {keyset.label} unique.",
+            f"{name}: it masks its own key, {keyset.table.name}.{both[0]}, and keys are in the ledger's cursors, "
+            "in errors and in the log.",
+            "Walk by another unique key, or leave this one out of `mask`.",
+        )
+
+
+def _check_unique(name: str, keyset: Keyset, facts: TableFacts) -> None:
+    fit = {index for index, columns in facts.unique.items() if columns and columns <= set(keyset.names)}
+    if not fit - facts.unfinished:
+        broken = f": the index {min(fit)} is not valid" if fit else ""
+        raise KeyUnfit(
+            f"{name}: nothing makes {keyset.label} unique{broken}.",
             "Walk by the primary key (leave `key` out), or add a unique index in an Alembic revision.",
         )
 
@@ -165,3 +192,12 @@ async def _check_nulls(connection: AsyncConnection, name: str, keyset: Keyset, f
             f"{name}: {keyset.label} is NULL in some rows, which no key range would contain.",
             "Walk by a key that is never NULL, e.g. the primary key (leave `key` out).",
         )
+
+
+async def _check_kinds(connection: AsyncConnection, name: str, keyset: Keyset) -> None:
+    if (row := (await connection.execute(any_key(keyset))).first()) is None:
+        return
+    try:
+        encode_key(tuple(row))
+    except KeyUnfit as error:
+        raise KeyUnfit(f"{name}: {keyset.label} does not fit. {error.message}", error.hint) from error

@@ -22,6 +22,19 @@ _DDL = re.compile(
     r"(?!\s+(GLOBAL\s+|LOCAL\s+)?TEMP(ORARY)?\b)",
     re.IGNORECASE,
 )
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|\$(\w*)\$.*?\$\1\$", re.DOTALL)
+_INTO = re.compile(
+    r"(?<!INSERT )(?<!MERGE )\bINTO (?!(?:LOCAL |GLOBAL )?TEMP(?:ORARY)?\b)",
+    re.IGNORECASE,
+)
+_QUERY = re.compile(r"(SELECT|WITH|\()", re.IGNORECASE)
+_BLOCK = re.compile(r"DO\b", re.IGNORECASE)
+# where a statement begins in a block of PL/pgSQL, also one that it executes as a string
+_DDL_IN_BLOCK = re.compile(
+    r"(?:;|\$\w*\$|\b(?:BEGIN|THEN|ELSE|LOOP|EXECUTE\s+(?:format\s*\(\s*)?'))\s*" + _DDL.pattern,
+    re.IGNORECASE,
+)
 _ENDING = re.compile(
     r"(COMMIT|END|ABORT|BEGIN|START|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+((WORK|TRANSACTION)\s+)?TO\b))\b",
     re.IGNORECASE,
@@ -63,6 +76,10 @@ def forbidden(statement: str) -> str | None:
         return f"The script changes the schema ({found[0].upper()} ...)."
     if found := _ENDING.match(text):
         return f"The script ends the runner's transaction ({found[0].upper()})."
+    if _QUERY.match(text) and _INTO.search(" ".join(_COMMENT.sub(" ", _QUOTED.sub(" x ", text)).split())):
+        return "The script changes the schema (SELECT ... INTO ...)."
+    if _BLOCK.match(text) and (found := _DDL_IN_BLOCK.search(text)):
+        return f"The script changes the schema (DO ... {found[1].upper()} ...)."
     return None
 
 

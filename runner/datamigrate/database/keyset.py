@@ -60,7 +60,16 @@ def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
 
 def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
     """Exactly the rows with these keys."""
-    return sa.or_(sa.false(), *(_row(keyset) == _given(key) for key in keys))
+    # no chain of ORs, of which SQLite bears a thousand only
+    if len(keyset.names) == 1:
+        return keyset.columns[0].in_([key[0] for key in keys])
+    return sa.tuple_(*keyset.columns).in_(keys)
+
+
+def last_before(keyset: Keyset, key: Key) -> sa.Select[Any]:
+    """The last key before this one."""
+    backwards = (c.desc() for c in keyset.columns)
+    return sa.select(*keyset.columns).where(_row(keyset) < _given(key)).order_by(*backwards).limit(1)
 
 
 def last_key(keyset: Keyset) -> sa.Select[Any]:
@@ -93,6 +102,11 @@ def pending_keys(
     """Keys of pending rows, in no order: the whole table's, or a slice's."""
     inside = [pending] + ([] if bounds is None else [within(keyset, bounds)])
     return sa.select(*keyset.columns).where(*inside).limit(limit)
+
+
+def any_key(keyset: Keyset) -> sa.Select[Any]:
+    """The key of any one row."""
+    return sa.select(*keyset.columns).limit(1)
 
 
 def null_keys(keyset: Keyset) -> sa.Select[Any]:

@@ -1,7 +1,7 @@
 """What stands around a table that a migration writes: indexes, triggers, foreign keys, partitions and more."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class _Place:
     connection: Connection
     inspector: Inspector
     form: RowsForm
+    written: frozenset[str]
 
     @property
     def table(self) -> sa.TableClause:
@@ -41,9 +42,12 @@ class _Place:
         return [tuple(row) for row in self.connection.execute(sa.text(query), names)]
 
 
-def around(connection: Connection, form: RowsForm) -> tuple[str, ...]:
-    """What an operator should know before rows of this table are written, a sentence each."""
-    place = _Place(connection, sa.inspect(connection), form)
+def around(connection: Connection, form: RowsForm, seen: Iterable[str] = ()) -> tuple[str, ...]:
+    """What an operator should know before rows of this table are written, a sentence each.
+
+    `seen` are columns that were seen to be written, though the form does not name them.
+    """
+    place = _Place(connection, sa.inspect(connection), form, frozenset({*form.written, *seen}))
     return (
         *_indexes(place),
         *_generated(place),
@@ -78,7 +82,7 @@ def _these(number: int) -> str:
 
 
 def _written_indexes(place: _Place) -> Iterator[tuple[str, list[str]]]:
-    written = set(place.form.written)
+    written = place.written
     for name, definition in _definitions(place):
         # whatever it is made of, an expression or a condition too: columns are words behind ON table
         behind = definition[definition.index("(") :]
@@ -96,7 +100,7 @@ def _definitions(place: _Place) -> list[tuple[Any, ...]]:
 
 
 def _generated(place: _Place) -> Iterator[str]:
-    written = set(place.form.written)
+    written = place.written
     for column in place.inspector.get_columns(place.table.name, schema=place.table.schema):
         if computed := column.get("computed"):
             touched = sorted(written & set(re.findall(r"\w+", str(computed["sqltext"]))))
@@ -118,7 +122,7 @@ def _triggers(place: _Place) -> Iterator[str]:
 
 
 def _cascades(place: _Place) -> Iterator[str]:
-    deletes, written = isinstance(place.form, DeleteRows), set(place.form.written)
+    deletes, written = isinstance(place.form, DeleteRows), place.written
     for reference in references_to(place.connection, place.table):
         if not deletes and not written & set(reference.referred):
             continue
@@ -142,7 +146,7 @@ def _partitions(place: _Place) -> Iterator[str]:
     )
     for definition, number, columns in found:
         yield f"{place.table.name} has {number} partitions by {definition}; a batch may lock all of them."
-        if moved := sorted(set(place.form.written) & set(columns)):
+        if moved := sorted(place.written & set(columns)):
             yield (
                 f"{', '.join(moved)} is what it is partitioned by, and is written: such a row is deleted from "
                 "one partition and inserted into another."

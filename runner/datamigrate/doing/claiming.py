@@ -95,4 +95,4 @@ class Claimant:
         return True
 
     def _stopped(self, why: str) -> Outcome:
-        return self.effort.stopped(self.script.name, self.place.publish, why)
+        return self.effort.stopped(self.script.name, self.place.publish, why, self.place.ledger.course)

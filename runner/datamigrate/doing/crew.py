@@ -21,7 +21,8 @@ from datamigrate.doing.working import work_for
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.thought.tuning import UNTUNED, Tuning
-from datamigrate.words.errors import DatamigrateError
+from datamigrate.words import events
+from datamigrate.words.errors import ClaimHeld, DatamigrateError
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
@@ -120,8 +121,15 @@ class Crew:
     async def _lead(self, place: Workplace, step: Step) -> None:
         name = step.migration.name
         job = self.jobs[name] = Job(step)
+        job.effort.why_shut = place.hours.until_it_shuts(step.migration.options)
         try:
-            job.work = await work_for(place.database, self.scripts[name], self.settings.workers)
+            if why := job.effort.why_shut():
+                # the window was open when the run began
+                job.effort.stopped(name, place.publish, why)
+                self._keep(Result(name, Outcome.STOPPED.value, reason=why))
+                return
+            undo = place.ledger.tables.undo
+            job.work = await work_for(place.database, self.scripts[name], self.settings.workers, undo)
             options, computes = step.migration.options, job.work.computes
             job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
             settings = job.tuned(UNTUNED)
@@ -130,11 +138,13 @@ class Crew:
                 pace = Pace(settings.first_rows, 2 * settings.first_rows)
                 await refuse_slow(place.database, name, job.work, pace)
             outcome = await self._do(place, job, leads=True)
-            halted = str(job.effort.halted) if job.effort.halted else place.stop.reason
-            why = halted or "" if outcome is Outcome.STOPPED else ""
+            why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
             self._keep(Result(name, outcome.value, reason=why))
         except Exception as error:
-            self._keep(_failure(self.scripts[name], error))
+            failure = _failure(self.scripts[name], error)
+            if not (job.effort.failed or isinstance(error, ClaimHeld)):  # nobody has told it yet
+                place.publish(events.Failed(name, failure.error.message if failure.error else ""))
+            self._keep(failure)
         finally:
             del self.jobs[name]
 

@@ -1,12 +1,14 @@
 """What the workers of one process have in common: the place they work at, and their effort on one migration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.doing.hours import ANY_HOUR, Hours
 from datamigrate.doing.stopping import Stop
-from datamigrate.thought.lifecycle import Standing, way_on
+from datamigrate.thought.lifecycle import BACK, FORTH, Course, Standing, way_on
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Tally
@@ -20,10 +22,16 @@ class Outcome(Enum):
     NOTHING_FREE = "nothing free"
 
 
+Brake = Callable[[str], str | None]
+"""Why the migration of this name has to wait now before its next batch, or None. It is asked between any two
+batches, so it answers from what it knows already."""
+
+
 @dataclass(frozen=True, eq=False)
 class Workplace:
     """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
-    `allow_slow`, so is work whose every batch would read or sort a large table."""
+    `allow_slow`, so is work whose every batch would read or sort a large table. Any of the `brakes` keeps a
+    migration waiting. What has a window is worked on within its `hours`."""
 
     database: Database
     ledger: Ledger
@@ -31,14 +39,21 @@ class Workplace:
     publish: events.Publish
     wait: bool = True
     allow_slow: bool = False
+    brakes: tuple[Brake, ...] = ()
+    hours: Hours = ANY_HOUR
+
+    def why_wait(self, name: str) -> str | None:
+        """What a migration has to wait for, or None when it may go on."""
+        return "; ".join(filter(None, (brake(name) for brake in self.brakes))) or None
 
 
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been done so far, when
     they `began`, how often the key space was swept, whether one of them has `failed`, the word of the
-    operator who has `halted` them, their `tuning` by another, how many are `at_work`, and whether the end
-    has been `told`."""
+    operator who has `halted` them, their `tuning` by another, how many are `at_work`, what they are `waiting`
+    for, whether the end has been `told`, why its window is shut (`why_shut`), and what they have
+    `stopped_for`."""
 
     done: Tally = field(default_factory=Tally)
     began: float | None = None
@@ -47,17 +62,23 @@ class Effort:
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
     at_work: int = 0
+    waiting: str | None = None
     told: bool = False
+    why_shut: Callable[[], str | None] = lambda: None
+    stopped_for: str = ""
 
     def why_stop(self, stop: Stop) -> str | None:
         """Why the workers should leave now, or None to go on."""
         if self.failed:
             return "another worker has failed"
-        return str(self.halted) if self.halted else stop.why()
+        return str(self.halted) if self.halted else stop.why() or self.why_shut()
 
-    def stopped(self, name: str, publish: events.Publish, why: str) -> Outcome:
+    def stopped(self, name: str, publish: events.Publish, why: str, course: Course = FORTH) -> Outcome:
         """Tell that the work on this migration has stopped before its end, and how it goes on."""
         then = f"`{way_on(name, self.halted.state)}` lets it go on" if self.halted else "run again to go on"
+        if course is BACK:
+            then = f"`datamigrate revert {name}` goes on"
+        self.stopped_for = why
         if not self.failed:
             self.tell_end(publish, events.Stopped(name, self.done.rows, why, then))
         return Outcome.STOPPED

@@ -22,9 +22,10 @@ from datamigrate.doing.failing import cause_of, failed_batch, show_keys, too_slo
 from datamigrate.doing.heartbeat import with_heartbeat
 from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.settings import Settings
+from datamigrate.doing.waiting import Standstill
 from datamigrate.doing.work import Change, Portion, Work
 from datamigrate.thought.codec import show_key
-from datamigrate.thought.lifecycle import HALTED, Cause, State
+from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.pacing import Pace, after_timeout, first_pace, fitted, is_smallest, next_pace
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
@@ -105,7 +106,7 @@ class Executor:
                 return outcome
 
     def _stopped(self, why: str) -> Outcome:
-        return self.effort.stopped(self.script.name, self.place.publish, why)
+        return self.effort.stopped(self.script.name, self.place.publish, why, self.place.ledger.course)
 
     def _why_too_many(self) -> str | None:
         if self.leads or self.effort.at_work <= self.settings.workers:
@@ -113,7 +114,7 @@ class Executor:
         return SURPLUS
 
     def _heed(self, orders: Orders) -> None:
-        if orders.standing.state in HALTED:
+        if orders.standing.state in self.place.ledger.course.halts:
             self.effort.halted = orders.standing
         if orders.tuning != self.effort.tuning:
             self.effort.tuning = orders.tuning
@@ -154,6 +155,9 @@ class Executor:
         while not self._mine.exhausted:
             if why := self.effort.why_stop(self.place.stop) or self._why_too_many():
                 return why
+            if await self._standstill.wait():
+                self.ahead = None
+                continue
             began = time.monotonic()
             try:
                 change = await self._batch_that_fits()
@@ -178,7 +182,21 @@ class Executor:
         while (left := waking - time.monotonic()) > 0 and not self.effort.why_stop(self.place.stop):
             await anyio.sleep(min(left, LOOK_UP))
             if left > LOOK_UP:
-                self._heed(await self._retried(self._orders))
+                await self._look_up()
+
+    @property
+    def _standstill(self) -> Standstill:
+        def keep(why: str | None) -> Awaitable[None]:
+            return self._retried(partial(self._keep_waiting, why))
+
+        return Standstill(self.place, self.script.name, self.effort, keep, self._look_up)
+
+    async def _keep_waiting(self, why: str | None) -> None:
+        async with self.place.database.writing() as connection:
+            await self.place.ledger.wait(connection, self.script.name, why)
+
+    async def _look_up(self) -> None:
+        self._heed(await self._retried(self._orders))
 
     async def _orders(self) -> Orders:
         async with self.place.database.looking() as connection:
@@ -301,7 +319,7 @@ class Executor:
             if not leftover or (alone and await self.work.count(connection) == alone):
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await ledger.checkpoint(connection, self._mine, 0.0)
-                if await ledger.leave(connection, self._mine, Cause.VERIFIED) in HALTED:
+                if await ledger.leave(connection, self._mine, Cause.VERIFIED) in ledger.course.halts:
                     self._heed(await ledger.orders(connection, self.script.name))
                 return ()
         return leftover
@@ -373,7 +391,8 @@ class Executor:
 
     async def _failed(self, error: Exception) -> Exception:
         self.effort.failed = True
-        failure = failed_batch(self.script.migration, error, self.effort.done.rows)
+        verb = self.place.ledger.course.verb
+        failure = failed_batch(self.script.migration, error, self.effort.done.rows, verb)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         self.place.publish(events.Failed(self.script.name, failure.message))
         return failure

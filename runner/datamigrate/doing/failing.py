@@ -40,8 +40,9 @@ def cause_of(error: Exception) -> Exception:
     return error.error if isinstance(error, InSlice) else error
 
 
-def failed_batch(migration: Migration, raised: Exception, kept: int) -> DatamigrateError:
-    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys.
+def failed_batch(migration: Migration, raised: Exception, kept: int, verb: str = "run") -> DatamigrateError:
+    """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys, and
+    the `verb` that goes on.
 
     Where columns are masked, what others say of the error is left out: it often quotes the value it met.
     """
@@ -54,9 +55,9 @@ def failed_batch(migration: Migration, raised: Exception, kept: int) -> Datamigr
     at = f" at {line}" if (line := script_line(error, file)) else ""
     kind = type(error) if isinstance(error, BatchFailed) else BatchFailed
     return kind(
-        f"{name}: {_told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
+        f"{name}: {told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
-        f"{_advice(error)} Then `datamigrate run {name}` goes on where it stopped.",
+        f"{_advice(error)} Then `datamigrate {verb} {name}` goes on where it stopped.",
     )
 
 
@@ -67,7 +68,7 @@ def too_slow(migration: Migration, raised: Exception, claim: Claim, timeouts: Ti
     limit = f"statement_timeout ({timeouts.statement:g}s)" if timeouts.statement else "the server allows"
     return BatchFailed(
         f"Even a batch of one row takes longer than {limit}; "
-        f"{_told(cause_of(raised), bool(migration.options.mask))} ({show_bounds(bounds)})",
+        f"{told(cause_of(raised), bool(migration.options.mask))} ({show_bounds(bounds)})",
         "Look at that row's triggers, at who holds it locked, and at the indexes that the script needs; or raise "
         "statement_timeout in [tool.datamigrate].",
     )
@@ -116,7 +117,8 @@ def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFaile
     )
 
 
-def _told(error: Exception, masked: bool) -> str:
+def told(error: Exception, masked: bool) -> str:
+    """What an error says, in a clause; without its text where columns are `masked`."""
     if isinstance(error, DatamigrateError):
         return error.message
     if masked:

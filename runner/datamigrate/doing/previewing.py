@@ -138,7 +138,9 @@ class _Walk:
             self._note(Rehearsal(script.name, None, error=error))
             return
         if script.name in self.expedition.wanted:
-            self._note(await rehearse(self.ahead.database, script, work, self.limits))
+            # further on there are rows that lack what they stand on
+            limits = replace(self.limits, beginning_only=bool(self.way.in_part))
+            self._note(await rehearse(self.ahead.database, script, work, limits))
         if not self.obstacle and script.name in _stood_on(self.expedition):
             await self._prepare(script, work)
 

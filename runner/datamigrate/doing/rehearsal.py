@@ -1,18 +1,20 @@
 """A dry run that executes: what batches of one migration have shown before they are rolled back."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
+from datamigrate.authoring.forms import EachBatch
 from datamigrate.authoring.reach import reaches_past
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate, Lock
 from datamigrate.database.rewriting import rewriting
 from datamigrate.database.surroundings import around
-from datamigrate.doing.failing import cause_of, failed_batch
+from datamigrate.doing.failing import cause_of, failed_batch, told
 from datamigrate.doing.guarding import slow_batch, slow_look
 from datamigrate.doing.outbound import Outbound
+from datamigrate.doing.places import IN_ORDER
 from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.sampling import Failure, RehearsalLimits, Sample, Sampler
 from datamigrate.doing.settings import for_script
@@ -21,8 +23,6 @@ from datamigrate.thought.costs import Forecast, forecast
 from datamigrate.thought.pacing import first_pace
 from datamigrate.thought.plans import Slow
 from datamigrate.words.errors import BatchFailed, DatamigrateError
-
-_IN_ORDER = ("beginning", "middle", "end")
 
 POSTGRESQL_PORT = 5432
 
@@ -33,7 +33,8 @@ class Rehearsal:
 
     `error` is what would stop it, `failures` where and at which row; `notes` is what stands around its
     table, `slow` what its statements would read from end to end, `ahead` what the rest will take, and
-    `sockets` where its script has gone outside of the database.
+    `sockets` where its script has gone outside of the database. One that has no batches is tried
+    `as_a_whole`. A `refusal` is what the database says to whoever may only read.
     """
 
     name: str
@@ -41,17 +42,28 @@ class Rehearsal:
     samples: tuple[Sample, ...] = ()
     error: DatamigrateError | None = None
     cut_off: bool = False
-    only_read: bool = False
     notes: tuple[str, ...] = ()
     slow: tuple[Slow, ...] = ()
     failures: tuple[Failure, ...] = ()
     ahead: Forecast | None = None
     sockets: tuple[str, ...] = ()
+    as_a_whole: bool = False
+    refusal: str = ""
+
+    @property
+    def only_read(self) -> bool:
+        """Whether new values were selected, because writing was refused."""
+        return bool(self.refusal)
 
     @property
     def is_steady(self) -> bool:
         """Whether every second pass found nothing to do."""
         return all(sample.again == 0 for sample in self.samples)
+
+    @property
+    def is_tried_twice(self) -> bool:
+        """Whether there was a second pass to tell by."""
+        return not self.only_read and any(not sample.once for sample in self.samples)
 
     @property
     def locks(self) -> tuple[Lock, ...]:
@@ -85,7 +97,7 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         return Rehearsal(script.name, None, error=_not_tried(script, past))
     attempt = _Attempt(database, script, work, limits)
     error: DatamigrateError | None = None
-    refused = False
+    refusal = ""
     try:
         if limits.exact:
             await attempt.count()
@@ -96,12 +108,13 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
             await attempt.look_around()
             await attempt.try_places()
         except Exception as raised:
-            refused = database.dialect.is_refusal(cause_of(raised))
-            if not refused:
+            if database.dialect.is_refusal(cause_of(raised)):
+                refusal = told(cause_of(raised), masked=False)
+            else:
                 error = failed_batch(script.migration, raised, kept=0)
-        if refused:
+        if refusal:
             await attempt.only_look()
-    return attempt.result(error, cut_off=clock.cancelled_caught, only_read=refused)
+    return attempt.result(error, clock.cancelled_caught, refusal)
 
 
 def _reach(script: Script) -> tuple[str, ...]:
@@ -127,6 +140,7 @@ class _Attempt:
     limits: RehearsalLimits
     estimate: Estimate | None = None
     found: list[Sample | Failure] = field(default_factory=list)
+    surroundings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     slow: tuple[Slow, ...] = ()
 
@@ -149,8 +163,8 @@ class _Attempt:
             if isinstance(self.work, RowsWork):
                 pace = first_pace(self.settings.first_rows)
                 self.slow = await slow_batch(connection, self.work, pace)
-                self.notes = await connection.run_sync(around, self.work.form)
-                self.notes += await slow_look(connection, self.work)
+                self.surroundings = await connection.run_sync(around, self.work.form)
+                self.notes = await slow_look(connection, self.work)
             if self.estimate is None:
                 self.estimate = await self.work.estimate(connection)
             if isinstance(self.work, RowsWork) and self.estimate:
@@ -160,30 +174,45 @@ class _Attempt:
         for place in self._sampler.places:
             if (found := await self._sampler.try_at(place)) is not None:
                 self.found.append(found)
+        if isinstance(self.work, RowsWork) and isinstance(self.work.form, EachBatch):
+            # what its function writes is known only by now
+            seen = {name for one in self.found if isinstance(one, Sample) for name in one.written}
+            async with self.database.looking() as connection:
+                self.surroundings = await connection.run_sync(around, self.work.form, seen)
 
     async def only_look(self) -> None:
-        if (sample := await self._sampler.foresee()) is not None:
-            self.found.append(sample)
+        self.found.clear()
+        for place in self._sampler.places:
+            if (found := await self._sampler.foresee_at(place)) is not None:
+                self.found.append(found)
 
-    def result(self, error: DatamigrateError | None, cut_off: bool, only_read: bool) -> Rehearsal:
-        found = sorted(self.found, key=lambda one: _IN_ORDER.index(one.place))
+    def result(self, error: DatamigrateError | None, cut_off: bool, refusal: str) -> Rehearsal:
+        found = sorted(self.found, key=lambda one: IN_ORDER.index(one.place))
         samples = tuple(one for one in found if isinstance(one, Sample))
         failures = tuple(one for one in found if isinstance(one, Failure))
-        timings = [sample.timing for sample in samples]
-        pending = self.estimate.rows if self.estimate else 0
         return Rehearsal(
             self.script.name,
             self.estimate,
             samples,
             error or (failures[0].error if failures else None),
             cut_off,
-            only_read,
-            self.notes,
+            self.surroundings + self.notes,
             self.slow,
             failures,
-            forecast(timings, pending, self.settings.limits, self.settings.pause) if pending else None,
+            self._forecast(samples),
             self.outbound.places,
+            not self.work.has_slices,
+            refusal,
         )
+
+    def _forecast(self, samples: tuple[Sample, ...]) -> Forecast | None:
+        timings, limits = [sample.timing for sample in samples], self.settings.limits
+        rows = self.estimate.rows if self.estimate else 0
+        if not self.work.has_slices:
+            written = sum(sample.rows for sample in samples)
+            rows = rows if any(sample.once for sample in samples) else written
+            limits = replace(limits, min_rows=written, max_rows=written)
+        return forecast(timings, rows, limits, self.settings.pause) if rows else None
 
     @property
     def _sampler(self) -> Sampler:

@@ -20,6 +20,7 @@ from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.failing import in_slice, show_keys
+from datamigrate.doing.keeping import NOTHING_KEPT, Keeping
 from datamigrate.doing.lending import lend_batch
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
@@ -37,12 +38,14 @@ PAGE = Pace(rows=2_000, span=200_000)
 
 @dataclass(frozen=True, eq=False)
 class RowsWork:
-    """What the four have in common; `columns` are all of the table's."""
+    """What the four have in common; `columns` are all of the table's, and `keeping` is what is kept of the
+    rows for an undo."""
 
     form: RowsForm
     keyset: Keyset
     dialect: Dialect
     columns: tuple[str, ...]
+    keeping: Keeping = field(default=NOTHING_KEPT, kw_only=True)
 
     computes = False
     has_slices = True
@@ -88,7 +91,8 @@ class RowsWork:
         excused: set[Key] = set()
         with in_slice(bounds):
             before = await self._pending(connection, bounds) if thorough else frozenset()
-            yield excused
+            async with self.keeping.around(connection, changes.rows_of(self.form, self.keyset, bounds)):
+                yield excused
             if before and (
                 stuck := sorted(before & await self._pending(connection, bounds) - excused, key=repr)
             ):
@@ -135,14 +139,17 @@ class SetWork(RowsWork):
             return {tuple(r[:width]): dict(zip(self.form.written, r[width:], strict=True)) for r in found}
 
     async def _change(self, connection: AsyncConnection, bounds: Bounds, number: int) -> int:
+        batch = changes.rows_of(self.form, self.keyset, bounds)
         if isinstance(self.form, UpdateRows):
-            return (await connection.execute(changes.update(self.form, self.keyset, bounds))).rowcount
+            update = self.keeping.of_update(changes.update(self.form, self.keyset, bounds), batch, locks=True)
+            return (await connection.execute(update)).rowcount
         if isinstance(self.form, DeleteRows):
-            return (await connection.execute(changes.delete(self.form, self.keyset, bounds))).rowcount
+            delete = self.keeping.of_delete(changes.delete(self.form, self.keyset, bounds))
+            return (await connection.execute(delete)).rowcount
         rows = int(await connection.scalar(changes.count(self.form, self.keyset, bounds)) or 0)
         if rows:
-            async with lend_batch(connection, self.form, self.keyset, bounds, number) as batch:
-                await self.form.function(batch)
+            async with lend_batch(connection, self.form, self.keyset, bounds, number) as lent:
+                await self.form.function(lent)
         return rows
 
 
@@ -230,6 +237,7 @@ class ComputeWork(RowsWork):
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not len(computed):
             return 0
+        batch = changes.rows_of(self.form, self.keyset, bounds)
         return await self.dialect.write_rows(
             connection,
             RowsToWrite(
@@ -239,8 +247,10 @@ class ComputeWork(RowsWork):
                 version=tuple(self.dialect.version_of_row(self.form.table, self.form.reads)),
                 names=self.form.written,
                 types=self.types,
-                within=changes.rows_of(self.form, self.keyset, bounds),
+                within=batch,
                 columns=computed.columns,
+                # whoever changes a row meanwhile is seen by its version
+                keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
             ),
         )
 

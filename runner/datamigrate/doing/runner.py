@@ -9,7 +9,7 @@ from datamigrate.doing.effort import Workplace
 from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import Settings
-from datamigrate.thought.planner import Plan
+from datamigrate.thought.planner import Action, Plan, Step
 from datamigrate.words import events
 from datamigrate.words.exits import Exit
 
@@ -23,12 +23,17 @@ class Report:
     stopped: str | None = None
 
     @property
+    def waiting(self) -> tuple[Step, ...]:
+        """What was left for later, since its window is shut."""
+        return self.plan.having(Action.WAITING)
+
+    @property
     def exit(self) -> Exit:
         """A failure outweighs a stop, a stop outweighs what is still blocked."""
         failures = [result.error for result in self.results if result.error]
         if failures:
             return failures[0].exit
-        if self.stopped or any(result.outcome == "stopped" for result in self.results):
+        if self.stopped or self.waiting or any(result.outcome == "stopped" for result in self.results):
             return Exit.STOPPED
         blocked = any(step.waits_for_revisions for step in self.plan.steps)
         return Exit.BLOCKED if blocked else Exit.OK

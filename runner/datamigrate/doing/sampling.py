@@ -13,14 +13,15 @@ from datamigrate.database.changes import images
 from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects.base import Timeouts, Traces
 from datamigrate.database.faults import Fault
-from datamigrate.database.keyset import last_pending, nth_key, pending_keys
-from datamigrate.doing.choosing import choose, first_key
+from datamigrate.database.keyset import pending_keys
+from datamigrate.doing.choosing import choose
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.narrowing import failing_row
 from datamigrate.doing.outbound import Outbound, listening
+from datamigrate.doing.places import QUICKEST_FIRST, Places
 from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.settings import Settings
-from datamigrate.doing.work import Change, Portion, Work
+from datamigrate.doing.work import Portion, Work
 from datamigrate.thought.codec import show_key
 from datamigrate.thought.costs import Timing
 from datamigrate.thought.pacing import Pace
@@ -31,8 +32,11 @@ from datamigrate.words.migration import Bounds, Key
 # wide enough to find a sample's rows where few are pending
 SPAN_OF_ROWS = 1000
 
-# beyond it the middle is looked for by key, and no longer by counting rows
-MOST_COUNTED = 200_000
+LOCK_TIMEOUT = 1.0
+"""Seconds to wait for a lock; the lock_timeout of a run if that is shorter."""
+
+MOST_COMPARED = 1_000
+"""Rows of a sample, at most, that are looked at before and after."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +44,25 @@ class RehearsalLimits:
     """At most `rows` rows in a sample, `shown` of them shown; `time` seconds for one migration.
 
     `settings` and `batch_size` are those of the run that is foreseen. With `exact` the pending rows are
-    counted first, however long that takes.
+    counted first, however long that takes. With `beginning_only` no rows further on are tried.
     """
 
     rows: int = 200
     shown: int = 5
     time: float = 5.0
-    timeouts: Timeouts = field(default_factory=lambda: Timeouts(lock=1.0, statement=5.0))
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(LOCK_TIMEOUT, RehearsalLimits.time))
     settings: Settings = field(default_factory=Settings)
     batch_size: int | None = None
     exact: bool = False
+    beginning_only: bool = False
+
+
+def limits_of(settings: Settings, time: float | None, **wished: Any) -> RehearsalLimits:
+    """The limits for a run with these settings: no wait for a lock is longer than there, and no statement
+    takes more than all of the time."""
+    time = time or RehearsalLimits.time
+    lock = min(LOCK_TIMEOUT, settings.timeouts.lock or LOCK_TIMEOUT)
+    return RehearsalLimits(time=time, timeouts=Timeouts(lock, time), settings=settings, **wished)
 
 
 @dataclass(frozen=True)
@@ -65,6 +78,9 @@ class RowChange:
 class Sample:
     """One batch, tried twice: `again` rows were changed by the second pass, in the columns `unsteady`.
 
+    Of a form that has no batches, `rows` and `again` are the rows that it wrote in any table; one that does
+    a part with each call is tried `once`. `written` are the table's columns that the first pass changed.
+
     `seconds` are those of the first pass, `idle` those of the second, when it found nothing to do.
     """
 
@@ -78,6 +94,8 @@ class Sample:
     idle: float = 0.0
     written_bytes: int | None = None
     traces: Traces = field(default_factory=Traces)
+    once: bool = False
+    written: tuple[str, ...] = ()
 
     @property
     def timing(self) -> Timing:
@@ -102,7 +120,7 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Sampler:
-    """Tries batches of one migration; `pending` rows are thought to be there,."""
+    """Tries batches of one migration; `pending` rows are thought to be there."""
 
     database: Database
     script: Script
@@ -115,7 +133,7 @@ class Sampler:
     def places(self) -> tuple[str, ...]:
         """Where to try, what is found quickest first."""
         several = isinstance(self.work, RowsWork) and self.pending > self.limits.rows
-        return ("beginning", "end", "middle") if several else ("beginning",)
+        return QUICKEST_FIRST if several and not self.limits.beginning_only else QUICKEST_FIRST[:1]
 
     async def try_at(self, place: str) -> Sample | Failure | None:
         """Try a batch there; None where nothing is pending. Raises what forbids to write at all."""
@@ -129,20 +147,25 @@ class Sampler:
                 raise
             return await self._failure(place, claim, raised)
 
-    async def foresee(self) -> Sample | None:
-        """What `update_rows` and `compute_rows` would write, selected instead of written."""
-        claim = await self.claim_at("beginning")
+    async def foresee_at(self, place: str) -> Sample | Failure | None:
+        """What `update_rows` and `compute_rows` would write there, selected instead of written."""
+        claim = await self.claim_at(place)
         if claim is None or not isinstance(self.work, RowsWork):
             return None
-        async with self.database.looking() as connection:
-            keys = await self._keys(connection, claim, self.limits.shown)
-            before = await self._images(connection, keys)
-            with listening(self.outbound):
-                after = await self.work.foresee(lambda: _same(connection), claim, self._pace, keys)
+        try:
+            async with self.database.looking(self.limits.timeouts) as connection:
+                keys = await self._keys(connection, claim, self.limits.shown)
+                before = await self._images(connection, keys)
+                with listening(self.outbound):
+                    after = await self.work.foresee(lambda: _same(connection), claim, self._pace, keys)
+        except Exception as raised:
+            return self._failed(place, raised, None)
         changes = tuple(
-            RowChange(show_key(key), {n: before[key][n] for n in new}, new) for key, new in after.items()
+            RowChange(show_key(key), {n: before[key][n] for n in after[key]}, after[key])
+            for key in keys
+            if key in after
         )
-        return Sample("beginning", len(after), 0, changes, 0, (), 0.0)
+        return Sample(place, len(after), 0, changes, 0, (), 0.0) if after else None
 
     async def claim_at(self, place: str) -> Claim | None:
         """A claim on one batch there, that nobody holds; None for an empty table."""
@@ -150,7 +173,8 @@ class Sampler:
             upper = await self.work.find_upper(connection)
             if upper is None or not isinstance(self.work, RowsWork):
                 return None if upper is None else Claim("", 0, 0, NOBODY, upper=upper)
-            reach = Bounds(await self._lower(connection, self.work, place, upper), upper)
+            places = Places(connection, self.work, upper, self.pending)
+            reach = Bounds(await places.before(place, self.limits.rows), upper)
             chosen = await choose(connection, self.work.keyset, self.work.form.pending, reach, self._pace)
         return Claim("", 0, 0, NOBODY, cursor=reach.lower, upper=chosen.bounds.upper)
 
@@ -163,53 +187,64 @@ class Sampler:
         prepared = time.monotonic() - began
         async with self.database.rehearsing(self.limits.timeouts) as connection:
             dialect = self.database.dialect
-            keys = await self._keys(connection, claim, self.limits.shown)
+            keys = await self._keys(connection, claim, min(self.limits.rows, MOST_COMPARED))
             before = await self._images(connection, keys)
             mark = await dialect.written(connection)
-            first, seconds = await self._apply(connection, portion)
+            first = await self._apply(connection, portion)
             written = await dialect.written(connection)
             table = self.work.form.table if isinstance(self.work, RowsWork) else None
             traces = await dialect.traces(connection, table)
             after = await self._images(connection, keys)
-            second, idle = await self._again(connection, claim)
+            once = not (self.work.has_slices or first.exhausted)
+            began = time.monotonic()
+            second = _Pass() if once else await self._again(connection, claim)
+            idle = time.monotonic() - began
             unsteady = _differing(after, await self._images(connection, keys)) if second.rows else ()
         return Sample(
             place,
             first.rows,
             first.left_alone,
-            tuple(_row_change(key, image, after.get(key)) for key, image in before.items()),
+            tuple(_row_change(key, before[key], after.get(key)) for key in keys[: self.limits.shown]),
             second.rows,
             unsteady,
-            prepared + seconds,
+            prepared + first.seconds,
             idle,
             None if mark is None or written is None else written - mark,
             traces,
+            once,
+            _differing(before, after),
         )
 
-    async def _apply(self, connection: AsyncConnection, portion: Portion) -> tuple[Change, float]:
+    async def _apply(self, connection: AsyncConnection, portion: Portion) -> "_Pass":
+        mark = None if self.work.has_slices else await self.database.dialect.touched(connection)
         began = time.monotonic()
         with listening(self.outbound):
             change = await self.work.apply(connection, portion, thorough=False)
-        return change, time.monotonic() - began
+        seconds = time.monotonic() - began
+        rows = change.rows if mark is None else await self.database.dialect.touched(connection) - mark
+        return _Pass(rows, change.left_alone, seconds, change.exhausted)
 
-    async def _again(self, connection: AsyncConnection, claim: Claim) -> tuple[Change, float]:
-        began = time.monotonic()
+    async def _again(self, connection: AsyncConnection, claim: Claim) -> "_Pass":
         with listening(self.outbound):
             portion = await self.work.prepare(lambda: _same(connection), claim, self._pace)
-        change, _ = await self._apply(connection, portion)
-        return change, time.monotonic() - began
+        return await self._apply(connection, portion)
 
     # failing ----------------------------------------------------------------------------------------
 
     async def _failure(self, place: str, claim: Claim, raised: Exception) -> Failure:
-        error = cause_of(raised)
-        key = error.key if isinstance(error, BatchFailed) else None
+        error, key = cause_of(raised), None
         is_lasting = fault_of(self.database, error) is Fault.LASTING
         if is_lasting and not isinstance(error, DatamigrateError) and isinstance(self.work, RowsWork):
             async with self.database.looking() as connection:
                 keys = await self._keys(connection, claim, self.limits.rows)
             if found := await failing_row(self._error_in, claim.cursor, keys):
                 key, raised = found
+        return self._failed(place, raised, key)
+
+    def _failed(self, place: str, raised: Exception, key: Key | None) -> Failure:
+        error = cause_of(raised)
+        if isinstance(error, BatchFailed):
+            key = error.key or key
         said = failed_batch(self.script.migration, raised, kept=0)
         return Failure(self.script.name, place, None if key is None else show_key(key), said)
 
@@ -225,18 +260,6 @@ class Sampler:
         return None
 
     # looking ----------------------------------------------------------------------------------------
-
-    async def _lower(self, connection: AsyncConnection, work: RowsWork, place: str, upper: Key) -> Key | None:
-        keyset, pending = work.keyset, work.form.pending
-        if place == "beginning":
-            return None
-        if place == "end":
-            return await first_key(connection, last_pending(keyset, pending, self.limits.rows + 1))
-        if self.pending > MOST_COUNTED and type(upper[0]) is int and len(upper) == 1:
-            return (upper[0] // 2,)
-        return await first_key(
-            connection, nth_key(keyset, Bounds(None, upper), max(1, self.pending // 2), pending)
-        )
 
     async def _keys(self, connection: AsyncConnection, claim: Claim, most: int) -> list[Key]:
         if not isinstance(self.work, RowsWork):
@@ -257,6 +280,16 @@ class Sampler:
     @property
     def _pace(self) -> Pace:
         return Pace(self.limits.rows, self.limits.rows * SPAN_OF_ROWS)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The rows that it changed, those that it left alone, the seconds that it took, and whether that was all."""
+
+    rows: int = 0
+    left_alone: int = 0
+    seconds: float = 0.0
+    exhausted: bool = True
 
 
 @asynccontextmanager

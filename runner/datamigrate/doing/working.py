@@ -2,6 +2,7 @@
 
 import inspect
 
+import sqlalchemy as sa
 from anyio import CapacityLimiter
 
 from datamigrate.authoring.forms import ComputeRows, FreeForm
@@ -11,20 +12,26 @@ from datamigrate.database.examining import examine
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.free_work import FreeWork
 from datamigrate.doing.inside_work import InsideWork
+from datamigrate.doing.keeping import NOTHING_KEPT, Keeping, keeping_for
 from datamigrate.doing.rows_work import ComputeWork, SetWork
 from datamigrate.doing.work import Work
 
 
-async def work_for(database: Database, script: Script, workers: int = 1) -> Work:
-    """The script's form, bound to the table as the database has it, for so many workers. Raises SchemaError,
-    KeyUnfit."""
+async def work_for(
+    database: Database, script: Script, workers: int = 1, undo: sa.Table | None = None
+) -> Work:
+    """The script's form, bound to the table as the database has it, for so many workers. What it changes is kept
+    in `undo`, if it says so and there is such a table. Raises SchemaError, KeyUnfit."""
     form, dialect = script.form, database.dialect
     if isinstance(form, FreeForm):
         return FreeWork(form)
     async with database.looking() as connection:
         examined = await examine(connection, dialect, script.name, form)
+    keeping: Keeping = NOTHING_KEPT
+    if undo is not None:
+        keeping = await keeping_for(database, script.name, form, examined.keyset, undo)
     if not isinstance(form, ComputeRows):
-        return SetWork(form, examined.keyset, dialect, examined.columns)
+        return SetWork(form, examined.keyset, dialect, examined.columns, keeping=keeping)
     waits, identity = inspect.iscoroutinefunction(form.function), script.migration
     elsewhere = Elsewhere(identity.file, identity.checksum, CapacityLimiter(workers))
     kind = InsideWork if dialect.calls_functions and not (form.takes_batch or waits) else ComputeWork
@@ -36,4 +43,5 @@ async def work_for(database: Database, script: Script, workers: int = 1) -> Work
         examined.written_types,
         identity.file,
         elsewhere if workers > 1 and not waits and identity.file.exists() else None,
+        keeping=keeping,
     )

@@ -1,6 +1,6 @@
 """The application: a method for each verb. It prints nothing; what it finds it gives back as values."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,10 +12,18 @@ from sqlalchemy.exc import DBAPIError
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
 from datamigrate.database.database import Database, open_database
-from datamigrate.database.ledger.records import MigrationRecord, RunRecord, TransitionRecord
+from datamigrate.database.ledger.records import (
+    LedgerView,
+    MigrationRecord,
+    OccurrenceRecord,
+    RunRecord,
+    TransitionRecord,
+)
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.effort import Workplace
+from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import is_gone, this_process
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.runner import Report, run_plan
@@ -23,8 +31,11 @@ from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
+from datamigrate.faces.company import company_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
+from datamigrate.faces.scheduling import end_at, hours_of, keep_schedules, new_schedules, take_turns
 from datamigrate.faces.situation import Situation, situate
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.lifecycle import Cause, Standing, State, way_on
 from datamigrate.thought.planner import Action, Step
 from datamigrate.thought.tuning import Tuning
@@ -42,7 +53,13 @@ from datamigrate.words.exits import Exit
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `run` was asked: which migrations, for how long, how patiently, and whether it may be slow."""
+    """What `run` was asked: which migrations, for how long, how patiently, whether it may be slow,
+    and whether the database's health may hold it back.
+
+    `until` is a time of the day, `due` leaves everything but what is scheduled alone, and what was failed
+    before is not tried again without `retries_failed`, nor what is `spared` (see Agenda). Passing faults are
+    met with `least_attempts` tries at least.
+    """
 
     names: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -53,34 +70,72 @@ class RunOptions:
     workers: int = 1
     nice: float | None = None
     allow_slow: bool = False
+    until: str | None = None
+    due: bool = False
+    ignore_window: bool = False
+    retries_failed: bool = True
+    least_attempts: int = 1
+    spared: Mapping[str, tuple[str, datetime | None]] = field(default_factory=dict)
+    throttle: bool = True
     arguments: str = ""
+
+    @property
+    def agenda(self) -> Agenda:
+        """What is wanted of a plan, at whatever moment."""
+        return Agenda(
+            asked=frozenset(self.names),
+            only_due=self.due,
+            ignores_windows=self.ignore_window,
+            retries_failed=self.retries_failed,
+            spared=self.spared,
+        )
 
 
 @dataclass(frozen=True)
 class Detail:
-    """One migration in full."""
+    """One migration in full; `undo` is counted to the end, and `changed_since` has keys that a revert left."""
 
     step: Step | None
     script: Script | None
     record: MigrationRecord | None
     transitions: tuple[TransitionRecord, ...]
+    occurrences: tuple[OccurrenceRecord, ...] = ()
+    undo: UndoSize | None = None
+    changed_since: tuple[str, ...] = ()
+
+
+@dataclass
+class Ending:
+    """How something ended that the history keeps."""
+
+    outcome: str = "interrupted"
+    code: Exit = Exit.INTERRUPTED
 
 
 class Application:
-    """One project. Every method opens the database it needs and closes it again."""
+    """One project. Every method opens the database it needs and closes it again.
 
-    def __init__(self, project: Project) -> None:
+    Windows and schedules go by the database's clock, unless another one is given. One that
+    `keeps_whereabouts` does not ask env.py again where the database is.
+    """
+
+    def __init__(self, project: Project, clock: Clock | None = None) -> None:
         self.project = project
+        self.clock = clock
+        self.keeps_whereabouts = False
+        self._whereabouts: Whereabouts | None = None
         self.owner = this_process()
         self.ledger = Ledger(self.owner, project.configuration.schema)
 
     # looking ----------------------------------------------------------------------------------------
 
-    async def situation(self, names: Sequence[str] = (), tags: Sequence[str] = ()) -> Situation:
+    async def situation(
+        self, names: Sequence[str] = (), tags: Sequence[str] = (), wanted: Agenda | None = None
+    ) -> Situation:
         """Read everything and plan; writes nothing. Raises UnknownMigration for a name nobody has."""
         library = self.project.library()
         async with self.looking() as (database, whereabouts):
-            return await self._read(database, whereabouts, library, names, tags)
+            return await self._read(database, whereabouts, library, names, tags, wanted)
 
     async def count_pending(self, situation: Situation, names: Sequence[str] = ()) -> dict[str, int]:
         """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""
@@ -105,7 +160,7 @@ class Application:
         """What is wrong between the scripts that would run and the tables they would walk."""
         found: list[DatamigrateError] = []
         async with self.looking() as (database, _):
-            for step in situation.plan.to_do:
+            for step in situation.plan.ahead:
                 try:
                     await work_for(database, situation.script(step.migration.name))
                 except SchemaError as error:
@@ -119,8 +174,12 @@ class Application:
             situation = await self._read(database, whereabouts, library, (name,), ())
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
+                occurrences = await self.ledger.occurrences(connection, name)
+                undo = await connection.run_sync(undo_size, self.ledger.tables, name)
+                changed = await connection.run_sync(changed_since, self.ledger.tables, name)
         step = next((s for s in situation.plan.steps if s.migration.name == name), None)
-        return Detail(step, library.named(name), situation.record(name), tuple(transitions))
+        found = library.named(name), situation.record(name), tuple(transitions), tuple(occurrences)
+        return Detail(step, *found, undo, tuple(changed))
 
     async def runs(self, limit: int) -> list[RunRecord]:
         """The latest runs, newest first."""
@@ -132,7 +191,7 @@ class Application:
         back."""
         rehearsals: list[Rehearsal] = []
         async with self._writing(situation.whereabouts) as database:
-            for step in (*situation.plan.to_do, *situation.plan.having(Action.HALTED)):
+            for step in (*situation.plan.ahead, *situation.plan.having(Action.HALTED)):
                 if step.waits_for:
                     continue
                 script = situation.script(step.migration.name)
@@ -151,7 +210,7 @@ class Application:
     async def run(self, options: RunOptions, stop: Stop, publish: Publish) -> tuple[Situation, Report]:
         """Do what is pending. Raises the first problem of a script before anything is done, unless
         `keep_going` or named migrations leave it aside."""
-        situation = await self.situation(options.names, options.tags)
+        situation = await self.situation(options.names, options.tags, options.agenda)
         for name in options.names:
             situation.script(name)
         if situation.problems and not (options.keep_going or options.names):
@@ -159,27 +218,56 @@ class Application:
         if options.names and (halted := situation.plan.having(Action.HALTED)):
             raise _halted(situation, halted[0].migration.name)
         if await self._reopen(situation, options.names):
-            situation = await self.situation(options.names, options.tags)
+            situation = await self.situation(options.names, options.tags, options.agenda)
+        await self._keep_schedules(situation)
+        stop.begin()
+        if options.until:
+            end_at(stop, options.until, situation.agenda)
         if not situation.plan.to_do:
             return situation, Report(situation.plan, ())
-        stop.begin()
         nice = self._settings.nice if options.nice is None else options.nice
-        settings = replace(self._settings, workers=options.workers, nice=nice)
+        attempts = max(self._settings.max_attempts, options.least_attempts)
+        settings = replace(self._settings, workers=options.workers, nice=nice, max_attempts=attempts)
         # an operator may ask for more workers on the way; what nobody needs is not opened
         most = replace(settings, workers=MOST_WORKERS).connections
         async with self._writing(situation.whereabouts, most) as database:
+            due = [situation.script(step.migration.name) for step in situation.plan.to_do]
+            company = company_for(self.project, database, due, self.owner, options.throttle)
             run = await self._begin_run(database, options.arguments)
-            place = Workplace(database, self.ledger, stop, publish, options.wait, options.allow_slow)
+            await take_turns(database, self.ledger, situation)
+            hours = hours_of(situation, self.clock)
+            place = Workplace(
+                database, self.ledger, stop, publish, options.wait, options.allow_slow, hours=hours
+            )
             scripts = {script.name: script for script in situation.library.scripts}
             code, outcome = Exit.INTERRUPTED, "interrupted"
             try:
-                report = await run_plan(
-                    place, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                report = await company.keep(
+                    place,
+                    lambda at: run_plan(
+                        at, situation.plan, scripts, settings, options.batch_size, options.keep_going
+                    ),
                 )
                 code, outcome = report.exit, _outcome(report)
             finally:
                 await self._end_run(database, run, outcome, code)
         return situation, report
+
+    @asynccontextmanager
+    async def noting(self, situation: Situation, arguments: str) -> AsyncIterator[tuple[Database, Ending]]:
+        """The project's database, to write to, and a place for how that ended, which the history keeps."""
+        async with self._writing(situation.whereabouts) as database:
+            run, ending = await self._begin_run(database, arguments), Ending()
+            try:
+                yield database, ending
+            finally:
+                await self._end_run(database, run, ending.outcome, ending.code)
+
+    async def _keep_schedules(self, situation: Situation) -> None:
+        if new_schedules(situation):
+            async with self._writing(situation.whereabouts) as database:
+                await self._ensure_ledger(database)
+                await keep_schedules(database, self.ledger, situation)
 
     async def _reopen(self, situation: Situation, names: Sequence[str]) -> bool:
         """Put those of the named that are done back in line, if a fresh look finds rows pending again."""
@@ -246,11 +334,18 @@ class Application:
         library: Library,
         names: Sequence[str],
         tags: Sequence[str],
+        wanted: Agenda | None = None,
     ) -> Situation:
         async with database.looking() as connection:
             heads = await connection.run_sync(read_heads, whereabouts.environment)
             view = await self.ledger.view(connection)
-        return situate(self.project, library, heads, view, whereabouts, names, tags)
+        return situate(
+            self.project, library, heads, view, whereabouts, names, tags, self.agenda(view, wanted)
+        )
+
+    def agenda(self, view: LedgerView, wanted: Agenda | None = None) -> Agenda:
+        """What is wanted, at the moment at which the ledger was read."""
+        return replace(wanted or Agenda(), now=self.clock() if self.clock else view.at)
 
     @asynccontextmanager
     async def looking(self) -> AsyncIterator[tuple[Database, Whereabouts]]:
@@ -262,7 +357,9 @@ class Application:
                 # a database that is down is told before env.py trips over it
                 async with database.looking():
                     pass
-            whereabouts = await locate(self.project, named)
+            whereabouts = self._whereabouts or await locate(self.project, named)
+            if self.keeps_whereabouts and not whereabouts.complaint:
+                self._whereabouts = whereabouts
             database = database or open_database(whereabouts.address, read_only=True)
             yield database, whereabouts
         finally:
@@ -304,12 +401,16 @@ _MEANWHILE = _HALTS | {Cause.RESUME, Cause.APPROVE}
 def _halted(situation: Situation, name: str) -> Halted:
     record = situation.record(name)
     standing = record.standing if record else Standing(State.HELD)
-    return Halted(f"{name} is {standing}.", f"`{way_on(name, standing.state)}`, then run it again.")
+    then = "then run it again"
+    if standing.state is State.REVERTING:
+        then = f"or `{way_on(name, State.REVERTED)}` to run it again from half-way back"
+    return Halted(f"{name} is {standing}.", f"`{way_on(name, standing.state)}`, {then}.")
 
 
 def _outcome(report: Report) -> str:
     if failed := next((result for result in report.results if result.error), None):
         return f"failed: {failed.name}"
     if report.exit is Exit.STOPPED:
-        return f"stopped: {report.stopped}"
+        shut = ", ".join(step.migration.name for step in report.waiting)
+        return f"stopped: {report.stopped or f'outside the window of {shut}'}"
     return "done"

@@ -1,15 +1,18 @@
 """`[tool.datamigrate]` in pyproject.toml: found in the current directory or above."""
 
-import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from datamigrate.doing.settings import Settings
-from datamigrate.words.duration import parse_duration
+from datamigrate.faces.notifying import Notify, notify_from
+from datamigrate.faces.throttling import throttle_from
+from datamigrate.faces.values import count, must_be_known, positive, seconds, share, switch, text
+from datamigrate.thought.agenda import ANY_TIME, Timetable
+from datamigrate.thought.health import Throttle
+from datamigrate.thought.window import checked_zone, parse_window
 from datamigrate.words.errors import ConfigurationError, UsageError
 
 
@@ -23,6 +26,9 @@ class Configuration:
     engine: str | None = None
     lint_since: str | None = None
     settings: Settings = field(default_factory=Settings)
+    timetable: Timetable = ANY_TIME
+    throttle: Throttle = field(default_factory=Throttle)
+    notify: Notify = field(default_factory=Notify)
 
 
 def read_configuration(start: Path) -> Configuration:
@@ -38,12 +44,11 @@ def configuration_from(table: Mapping[str, Any], root: Path, source: str) -> Con
     """The configuration in this table. Raises ConfigurationError for an unknown key or a wrong value."""
     configuration = Configuration(root=root)
     for key, value in table.items():
-        if key not in _KEYS:
-            close = get_close_matches(key, _KEYS, n=1)
-            hint = f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(sorted(_KEYS))}."
-            raise ConfigurationError(f"{source}: [tool.datamigrate] has an unknown key {key!r}.", hint)
         try:
+            must_be_known(key, _KEYS, "[tool.datamigrate]")
             configuration = _KEYS[key](configuration, value)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{source}: {error.message}", error.hint) from None
         except (ValueError, OverflowError, UsageError) as error:
             raise ConfigurationError(f"{source}: [tool.datamigrate] {key} = {value!r}: {error}") from None
     return configuration
@@ -65,49 +70,19 @@ def _table(file: Path) -> Mapping[str, Any] | None:
 _Set = Callable[[Configuration, Any], Configuration]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a text is wanted")
-    return value
+def _window(timetable: Timetable, value: Any) -> Timetable:
+    parse_window(text(value))
+    return replace(timetable, window=value)
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError('a duration is wanted, e.g. 0.5, "500ms" or "10s"')
-    seconds = parse_duration(value) if isinstance(value, str) else float(value)
-    if not 0 <= seconds < math.inf:
-        raise ValueError("it must be neither negative nor infinite")
-    return seconds
-
-
-def _positive(value: Any) -> float:
-    if (seconds := _seconds(value)) <= 0:
-        raise ValueError("it must be greater than nought")
-    return seconds
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError("a whole number greater than nought is wanted")
-    return value
+def _zone(timetable: Timetable, value: Any) -> Timetable:
+    return replace(timetable, zone=checked_zone(text(value)))
 
 
 def _connections(value: Any) -> int:
-    if _count(value) < 2:
+    if count(value) < 2:
         raise ValueError("at least two are wanted: one to work, one to give signs of life")
     return int(value)
-
-
-def _share(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise ValueError("a share of time is wanted, from 0 to less than 1")
-    return float(value)
-
-
-def _switch(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false is wanted")
-    return value
 
 
 def _setting(change: Callable[[Settings, Any], Settings]) -> _Set:
@@ -115,46 +90,50 @@ def _setting(change: Callable[[Settings, Any], Settings]) -> _Set:
 
 
 def _first_rows(settings: Settings, value: Any) -> Settings:
-    return replace(settings, first_rows=_count(value))
+    return replace(settings, first_rows=count(value))
 
 
 def _max_rows(settings: Settings, value: Any) -> Settings:
-    return replace(settings, limits=replace(settings.limits, max_rows=_count(value)))
+    return replace(settings, limits=replace(settings.limits, max_rows=count(value)))
 
 
 def _target_time(settings: Settings, value: Any) -> Settings:
-    return replace(settings, limits=replace(settings.limits, target_time=_positive(value)))
+    return replace(settings, limits=replace(settings.limits, target_time=positive(value)))
 
 
 def _lock_timeout(settings: Settings, value: Any) -> Settings:
-    return replace(settings, timeouts=replace(settings.timeouts, lock=_positive(value)))
+    return replace(settings, timeouts=replace(settings.timeouts, lock=positive(value)))
 
 
 def _statement_timeout(settings: Settings, value: Any) -> Settings:
-    return replace(settings, timeouts=replace(settings.timeouts, statement=_positive(value)))
+    return replace(settings, timeouts=replace(settings.timeouts, statement=positive(value)))
 
 
 def _idle_timeout(settings: Settings, value: Any) -> Settings:
-    return replace(settings, timeouts=replace(settings.timeouts, idle=_positive(value)))
+    return replace(settings, timeouts=replace(settings.timeouts, idle=positive(value)))
 
 
 _KEYS: dict[str, _Set] = {
-    "scripts": lambda c, v: replace(c, scripts=_text(v)),
-    "schema": lambda c, v: replace(c, schema=_text(v)),
-    "engine": lambda c, v: replace(c, engine=_text(v)),
-    "lint_since": lambda c, v: replace(c, lint_since=_text(v)),
+    "scripts": lambda c, v: replace(c, scripts=text(v)),
+    "schema": lambda c, v: replace(c, schema=text(v)),
+    "engine": lambda c, v: replace(c, engine=text(v)),
+    "lint_since": lambda c, v: replace(c, lint_since=text(v)),
+    "window": lambda c, v: replace(c, timetable=_window(c.timetable, v)),
+    "timezone": lambda c, v: replace(c, timetable=_zone(c.timetable, v)),
+    "notify": lambda c, v: replace(c, notify=notify_from(v)),
+    "throttle": lambda c, v: replace(c, throttle=throttle_from(v)),
     "first_batch_size": _setting(_first_rows),
     "max_batch_size": _setting(_max_rows),
     "target_time": _setting(_target_time),
-    "max_pause": _setting(lambda s, v: replace(s, max_pause=_seconds(v))),
-    "nice": _setting(lambda s, v: replace(s, nice=_share(v))),
-    "pause": _setting(lambda s, v: replace(s, pause=_seconds(v))),
+    "max_pause": _setting(lambda s, v: replace(s, max_pause=seconds(v))),
+    "nice": _setting(lambda s, v: replace(s, nice=share(v))),
+    "pause": _setting(lambda s, v: replace(s, pause=seconds(v))),
     "lock_timeout": _setting(_lock_timeout),
     "statement_timeout": _setting(_statement_timeout),
     "idle_timeout": _setting(_idle_timeout),
-    "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=_positive(v))),
-    "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=_count(v))),
-    "max_attempts": _setting(lambda s, v: replace(s, max_attempts=_count(v))),
+    "claim_expiry": _setting(lambda s, v: replace(s, claim_expiry=positive(v))),
+    "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=count(v))),
+    "max_attempts": _setting(lambda s, v: replace(s, max_attempts=count(v))),
     "max_connections": _setting(lambda s, v: replace(s, max_connections=_connections(v))),
-    "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=_switch(v))),
+    "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=switch(v))),
 }

@@ -17,6 +17,7 @@ from datamigrate.faces.app import Application
 from datamigrate.faces.project import Project, Whereabouts
 from datamigrate.faces.rights import Rights, survey
 from datamigrate.faces.situation import unplaced
+from datamigrate.faces.watching import health_told
 from datamigrate.words.errors import DatamigrateError
 
 Verdict = Literal["ok", "note", "wrong"]
@@ -44,6 +45,8 @@ async def examine_project(application: Application) -> list[Diagnosis]:
         async with application.looking() as (database, whereabouts), database.looking() as connection:
             found += _whereabouts(whereabouts)
             found += await connection.run_sync(_server, application, whereabouts)
+            for well, said in await health_told(database, application.project.configuration.throttle):
+                found.append(Diagnosis("health", "ok" if well else "note", said))
     except DatamigrateError as error:
         found.append(Diagnosis("database", "wrong", f"{error.message} {error.hint}".strip()))
     return found

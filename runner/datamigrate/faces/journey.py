@@ -1,5 +1,6 @@
 """`datamigrate upgrade`: schema up to a gate, the data behind it, on to the target, then the rest of the data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from alembic.util import CommandError
@@ -15,8 +16,10 @@ from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.gates import GateClosed
 from datamigrate.faces.project import Project, named_address
 from datamigrate.faces.situation import Situation, situate, unplaced
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.interleaving import Journey, Revision, SchemaLeg, interleave
 from datamigrate.thought.lifecycle import State
+from datamigrate.thought.planner import Action, Step
 from datamigrate.words import events
 from datamigrate.words.errors import ConfigurationError, DatabaseMissing, DatamigrateError, SchemaError
 from datamigrate.words.exits import Exit
@@ -42,7 +45,7 @@ class Arrival:
     stopped: str | None = None
 
 
-async def survey(application: Application, target: str) -> Survey:
+async def survey(application: Application, target: str, wanted: Agenda | None = None) -> Survey:
     """Plan the way; writes nothing. Raises GraphError when schema and data wait for each other, UsageError
     for a target that Alembic does not know, ConfigurationError when env.py goes to another database."""
     project, library = application.project, application.project.library()
@@ -53,7 +56,8 @@ async def survey(application: Application, target: str) -> Survey:
                 _refuse_another(whereabouts.address, theirs)
             heads = await connection.run_sync(read_heads, whereabouts.environment)
             view = await application.ledger.view(connection)
-            situation = situate(project, library, heads, view, whereabouts)
+            agenda = application.agenda(view, wanted)
+            situation = situate(project, library, heads, view, whereabouts, agenda=agenda)
     except DatabaseMissing:
         # Alembic makes the file when the first revision is applied
         await _refuse_to_make_another(project)
@@ -73,7 +77,7 @@ async def travel(
     application: Application, target: str, options: RunOptions, stop: Stop, publish: events.Publish
 ) -> Arrival:
     """Go the way, leg by leg. Every leg is resumable, so that a second call goes on where one was ended."""
-    way = await survey(application, target)
+    way = await survey(application, target, options.agenda)
     if way.problems:
         raise way.problems[0]
     stop.begin()
@@ -86,7 +90,8 @@ async def travel(
             arrival = await _run(application, leg.name, way, options, stop, publish)
         if arrival is not None:
             return arrival
-    return Arrival(way, Exit.OK)
+    waiting = [step for step in way.journey.left if step.action is Action.WAITING]
+    return Arrival(way, Exit.STOPPED, stopped=_shut_out(waiting)) if waiting else Arrival(way, Exit.OK)
 
 
 async def _run(
@@ -102,7 +107,11 @@ async def _run(
     if report.exit is Exit.OK:
         return None
     error = next((result.error for result in report.results if result.error), None)
-    return Arrival(way, report.exit, error, report.stopped)
+    return Arrival(way, report.exit, error, report.stopped or _shut_out(report.waiting))
+
+
+def _shut_out(steps: Sequence[Step]) -> str | None:
+    return next((f"{step.migration.name} is {step.reason}" for step in steps), None)
 
 
 async def _apply(

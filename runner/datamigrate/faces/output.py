@@ -12,8 +12,8 @@ from typing import Any
 import stamina.instrumentation
 from rich.console import Console, RenderableType
 
+from datamigrate.faces.notices.logs import log_facts, write_json_to
 from datamigrate.faces.situation import Situation
-from datamigrate.words import events
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.exits import Exit
 from datamigrate.words.secrets import redacted
@@ -51,7 +51,7 @@ class Output:
             return
         sentence = redacted(sentence)
         if self.log_json:
-            self._log({"event": "Note", "message": sentence})
+            log_facts({"event": "Note", "message": sentence})
         else:
             self.aside.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
@@ -67,7 +67,7 @@ class Output:
         if self.verbose:
             self.aside.file.write(redacted("".join(traceback.format_exception(error))))
         if self.log_json:
-            self._log({"event": "Error"} | error.facts())
+            log_facts({"event": "Error"} | error.facts(), logging.ERROR)
             return
         self.aside.print("[bold red]Error:[/] ", end="")
         self.aside.print(error.message, markup=False, highlight=False, soft_wrap=True)
@@ -93,14 +93,6 @@ class Output:
         if complaint := situation.whereabouts.complaint:
             self.say(f"Note: env.py could not be asked ({complaint}); assuming the table alembic_version.")
 
-    def log(self, event: events.Event) -> None:
-        """An event as a line of JSON on stderr."""
-        self._log(event.facts())
-
-    def _log(self, facts: dict[str, Any]) -> None:
-        self.aside.file.write(json.dumps(facts, default=str) + "\n")
-        self.aside.file.flush()
-
 
 def output_for(
     as_json: bool, quiet: bool, color: str | None, log_format: str | None, verbose: bool = False
@@ -110,6 +102,7 @@ def output_for(
     stamina.instrumentation.set_on_retry_hooks([])
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     console, aside = _console(sys.stdout, color), _console(sys.stderr, color)
+    write_json_to(aside.file if log_format == "json" else None)
     return Output(console, aside, as_json, quiet, log_format == "json", verbose)
 
 

@@ -42,7 +42,10 @@ def way_gone(preview: Preview) -> list[str]:
     said = [f"To preview {seen or 'what is blocked'}: {'; '.join(done) or 'nothing was needed'}. {place}."]
     if way.in_part:
         names = ", ".join(p.name for p in way.in_part)
-        said.append(f"The data of {names} was there only in part: what stands on it may be missing rows.")
+        said.append(
+            f"The data of {names} was there only in part: of what comes behind it only the beginning was tried, "
+            "and there too rows may be missing."
+        )
     return said
 
 

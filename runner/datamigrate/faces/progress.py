@@ -18,6 +18,7 @@ HEARTBEAT = 10.0
 _ENDINGS = (
     events.Alone,
     events.Finished,
+    events.Reverted,
     events.FoundDone,
     events.Stopped,
     events.Failed,
@@ -38,6 +39,14 @@ def describe(event: events.Event) -> str | None:
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
             return f"{name}: waiting for {holder}, who is running it"
+        case events.HeldBack(migration=name, reason=reason, seconds=seconds):
+            return f"{name}: {f'has waited {human_duration(seconds)}' if seconds else 'waits'}: {reason}"
+        case events.WentOn(migration=name, seconds=seconds):
+            return f"{name}: goes on after {human_duration(seconds)}"
+        case events.Stalled(migration=name, seconds=seconds):
+            return f"{name}: no batch was done for {human_duration(seconds)}"
+        case events.Undelivered(migration=name, sink=sink, reason=reason):
+            return f"{name}: the {sink} did not take the notice: {reason}"
         case events.Alone(workers=workers, reason=reason):
             return f"{reason}: one worker does it, not {workers}"
         case events.Retuned(migration=name, tuning=tuning):
@@ -49,6 +58,9 @@ def describe(event: events.Event) -> str | None:
         case events.Finished(migration=name, rows=rows, left_alone=left_alone, seconds=seconds):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
             return f"{name}: done and verified, {rows:,} rows in {human_duration(seconds)}{alone}"
+        case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds):
+            since = f"; {changed:,} were changed since, and stay as they are" if changed else ""
+            return f"{name}: reverted, {rows:,} rows in {human_duration(seconds)}{since}"
         case events.Stopped(migration=name, rows=rows, reason=reason, then=then):
             return f"{name}: stopped cleanly after {rows:,} rows ({reason}); {then}"
         case events.SchemaApplied(revisions=revisions):

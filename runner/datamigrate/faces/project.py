@@ -106,11 +106,26 @@ def named_address(project: Project) -> Address | None:
     return None
 
 
-def _url_of_engine(text: str, root: Path) -> URL:
+def imported(text: str, root: Path, key: str, example: str) -> Any:
+    """What `module:name` in the project's code is. Raises ConfigurationError that names the key."""
     module, _, attribute = text.partition(":")
     sys.path.insert(0, str(root))
     try:
-        found: Any = getattr(import_module(module), attribute or "engine")
+        return getattr(import_module(module), attribute)
+    except Exception as error:
+        raise ConfigurationError(
+            f"{key} = {text!r} cannot be used: {type(error).__name__}: {error}.",
+            f'Name a module and what is in it: {key.rpartition(" ")[2]} = "{example}".',
+        ) from error
+    finally:
+        sys.path.remove(str(root))
+
+
+def _url_of_engine(text: str, root: Path) -> URL:
+    found = imported(
+        text if ":" in text else f"{text}:engine", root, "[tool.datamigrate] engine", "myapp.db:engine"
+    )
+    try:
         url = (found() if callable(found) and not hasattr(found, "url") else found).url
     except Exception as error:
         learn(*(frame.line for frame in extract_tb(error.__traceback__)))
@@ -118,8 +133,6 @@ def _url_of_engine(text: str, root: Path) -> URL:
             f"[tool.datamigrate] engine = {text!r} cannot be used: {type(error).__name__}: {error}.",
             'Name a module and an engine in it: engine = "myapp.db:engine".',
         ) from error
-    finally:
-        sys.path.remove(str(root))
     if not isinstance(url, URL):
         raise ConfigurationError(f"[tool.datamigrate] engine = {text!r} is no SQLAlchemy engine.")
     return url

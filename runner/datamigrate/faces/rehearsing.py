@@ -1,5 +1,6 @@
 """What a dry run has shown, for people and for programs."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from datamigrate.doing.rehearsal import Rehearsal
 from datamigrate.doing.sampling import RowChange, Sample
+from datamigrate.faces.tables import TextTable, printable
 from datamigrate.thought.costs import Forecast
 from datamigrate.thought.plans import Slow, remedy
 from datamigrate.words.duration import human_duration
@@ -22,15 +24,13 @@ NOT_UNDONE = (
 
 def change_table(rehearsal: Rehearsal, mask: frozenset[str]) -> Table:
     """The sampled rows: a line for each column that changed."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("where", "key", "column", "before", "after"):
-        table.add_column(column, overflow="fold")
+    table = TextTable("where", "key", "column", "before", "after")
     for sample in rehearsal.samples:
         for change in sample.changes:
             for line in _lines(change, mask):
                 table.add_row(sample.place, change.key, *line)
     for failure in rehearsal.failures:
-        table.add_row(failure.place, failure.key or "", "(row)", "would fail", failure.said)
+        table.add_row(failure.place, failure.key or "", "(row)", "would fail", printable(failure.said))
     return table
 
 
@@ -41,10 +41,12 @@ def findings(rehearsal: Rehearsal) -> list[str]:
         said.append(f"{rehearsal.estimate.rows:,} rows pending ({rehearsal.estimate.source}).")
     if rehearsal.only_read:
         said.append(
-            "This role may only read: nothing could be tried; new values were selected where possible."
+            f"This role may not write ({rehearsal.refusal}): nothing could be tried; new values were selected "
+            "where possible."
         )
     if rehearsal.cut_off:
-        said.append("Cut off by the time limit; what is shown was tried before.")
+        seen = "what is shown was tried before" if rehearsal.samples else "nothing was tried to its end"
+        said.append(f"Cut off by the time limit; {seen}. `--max-time 1m` gives each migration more.")
     said += [
         *rehearsal.notes,
         *(line for slow in rehearsal.slow for line in (f"SLOW: it {slow}.", *remedy(slow))),
@@ -57,7 +59,9 @@ def findings(rehearsal: Rehearsal) -> list[str]:
             "What it did there is done: no rollback undoes it."
         )
     tried = sum(sample.rows for sample in rehearsal.samples)
-    if tried and not rehearsal.only_read:
+    if rehearsal.as_a_whole and rehearsal.samples:
+        said.append(_steadiness_as_a_whole(rehearsal, tried))
+    elif tried and not rehearsal.only_read:
         said.append(_steadiness(rehearsal, tried))
     return said
 
@@ -69,12 +73,13 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
         "name": rehearsal.name,
         "pending": None if estimate is None else {"rows": estimate.rows, "source": estimate.source},
         "samples": [_sample_facts(sample, mask) for sample in rehearsal.samples],
-        "idempotent": None if rehearsal.only_read or not rehearsal.samples else rehearsal.is_steady,
+        "idempotent": rehearsal.is_steady if rehearsal.is_tried_twice else None,
         "rows_per_second": None if rehearsal.ahead is None else rehearsal.ahead.rows_per_second,
         "cost": None if rehearsal.ahead is None else _cost_facts(rehearsal, rehearsal.ahead),
         "failures": [{"where": f.place, "key": f.key, "error": f.said} for f in rehearsal.failures],
         "sockets": list(rehearsal.sockets),
         "only_read": rehearsal.only_read,
+        "refusal": rehearsal.refusal or None,
         "notes": list(rehearsal.notes),
         "slow": [_slow_facts(slow) for slow in rehearsal.slow],
         "cut_off": rehearsal.cut_off,
@@ -84,21 +89,23 @@ def rehearsal_facts(rehearsal: Rehearsal, mask: frozenset[str]) -> dict[str, Any
 
 def _lines(change: RowChange, mask: frozenset[str]) -> list[tuple[str, str, str]]:
     if change.after is None:
-        return [("(row)", _row_text(change.before, mask), "deleted")]
+        return [("(row)", row_text(change.before, mask), "deleted")]
     if not change.before:
         return [("", "unchanged", "")]
     after = change.after
-    return [(n, _shown(n, value, mask), _shown(n, after[n], mask)) for n, value in change.before.items()]
+    return [(n, shown(n, value, mask), shown(n, after[n], mask)) for n, value in change.before.items()]
 
 
-def _row_text(row: Mapping[str, Any], mask: frozenset[str]) -> str:
-    return ", ".join(f"{name}={_shown(name, value, mask)}" for name, value in row.items())
+def row_text(row: Mapping[str, Any], mask: frozenset[str]) -> str:
+    """A whole row for a person."""
+    return ", ".join(f"{name}={shown(name, value, mask)}" for name, value in row.items())
 
 
-def _shown(name: str, value: Any, mask: frozenset[str]) -> str:
+def shown(name: str, value: Any, mask: frozenset[str]) -> str:
+    """A column's value for a person, shortened, or hidden."""
     if name in mask:
         return HIDDEN
-    text = "NULL" if value is None else str(value)
+    text = "NULL" if value is None else printable(str(value))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
@@ -170,8 +177,23 @@ def _steadiness(rehearsal: Rehearsal, tried: int) -> str:
     if not again:
         return f"Tried twice on {tried:,} rows: the second pass found nothing to do."
     columns = sorted({name for sample in rehearsal.samples for name in sample.unsteady})
-    differs = f"; {', '.join(columns)} differ between the passes" if columns else ""
+    differs = (
+        f"; {', '.join(columns)} differ between the passes"
+        if columns
+        else ", to the same values: `pending` still selects rows that it has done"
+    )
     return f"NOT idempotent: a second pass over {tried:,} rows changed {again:,} of them again{differs}."
+
+
+def _steadiness_as_a_whole(rehearsal: Rehearsal, tried: int) -> str:
+    again, rows = sum(sample.again for sample in rehearsal.samples), _times(tried, "row", "rows")
+    if not rehearsal.is_tried_twice:
+        said = f"Tried once: the call wrote {rows} and left others to the next, so that it was not repeated."
+    elif again:
+        said = f"NOT idempotent: the first pass wrote {rows}, the second {again:,}."
+    else:
+        said = f"Tried as a whole, twice: the first pass wrote {rows}, the second none."
+    return f"{said} A free form does not say which rows those are, so that none are shown."
 
 
 def _sample_facts(sample: Sample, mask: frozenset[str]) -> dict[str, Any]:
@@ -195,4 +217,9 @@ def _sample_facts(sample: Sample, mask: frozenset[str]) -> dict[str, Any]:
 
 
 def _hidden(row: Mapping[str, Any], mask: frozenset[str]) -> dict[str, Any]:
-    return {name: HIDDEN if name in mask else value for name, value in row.items()}
+    return {name: HIDDEN if name in mask else _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    # JSON has no word for infinity, or for what is no number
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from datamigrate.authoring.script import Library
-from datamigrate.database.ledger.records import MigrationRecord, RunRecord, as_facts
+from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
 from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
-from datamigrate.faces.grid import Grid
 from datamigrate.faces.situation import Situation
+from datamigrate.faces.tables import TextTable
 from datamigrate.thought.codec import decode_key, show_key
 from datamigrate.thought.interleaving import Journey, SchemaLeg
 from datamigrate.thought.lifecycle import State
@@ -35,6 +36,10 @@ _COLOURS = {
     "held": "yellow",
     "paused": "yellow",
     "cancelled": "dim",
+    "reverting": "cyan",
+    "reverted": "yellow",
+    "scheduled": "dim",
+    "waiting": "yellow",
     "ok": "green",
     "note": "yellow",
     "wrong": "red",
@@ -43,11 +48,11 @@ _COLOURS = {
 
 def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
     """The steps in the order of a run, with the pending rows where they were counted."""
-    table = Grid("#", "migration", "action", "reason")
+    table = TextTable("#", "migration", "action", "reason")
     if counts is not None:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
-        cells = [str(number), step.migration.name, _coloured(step.action), step.reason]
+        cells: list[RenderableType] = [str(number), step.migration.name, _coloured(step.action), step.reason]
         table.add_row(*cells, *([] if counts is None else [_count_text(counts, step)]))
     return table
 
@@ -64,7 +69,7 @@ def plan_facts(situation: Situation) -> dict[str, Any]:
 
 def doctor_table(found: Sequence[Diagnosis]) -> Table:
     """What was looked at, and what was found."""
-    table = Grid("", "about", "found")
+    table = TextTable("", "about", "found")
     for diagnosis in found:
         table.add_row(_coloured(diagnosis.verdict), diagnosis.about, diagnosis.said)
     return table
@@ -72,7 +77,7 @@ def doctor_table(found: Sequence[Diagnosis]) -> Table:
 
 def journey_table(journey: Journey) -> Table:
     """The legs of a joint upgrade, in order."""
-    table = Grid("#", "leg", "what", "why")
+    table = TextTable("#", "leg", "what", "why")
     for number, leg in enumerate(journey.legs, 1):
         if isinstance(leg, SchemaLeg):
             what = "\n".join(f"{r.id}  {r.title}" for r in leg.revisions)
@@ -103,7 +108,9 @@ def plan_summary(plan: Plan) -> str:
     """One sentence: what a run would do."""
     to_do, blocked = len(plan.to_do), len(plan.having(Action.BLOCKED))
     halted = len(plan.having(Action.HALTED))
-    waiting = (f"; {blocked} blocked" if blocked else "") + (f"; {halted} halted" if halted else "")
+    shut, scheduled = len(plan.having(Action.WAITING)), len(plan.having(Action.SCHEDULED))
+    numbers = {"blocked": blocked, "halted": halted, "outside their window": shut, "scheduled": scheduled}
+    waiting = "".join(f"; {number} {what}" for what, number in numbers.items() if number)
     if to_do:
         return f"{to_do} to run{waiting}: `datamigrate run`."
     return f"Nothing to run{waiting}."
@@ -111,7 +118,7 @@ def plan_summary(plan: Plan) -> str:
 
 def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Table:
     """A row per migration: state, progress, rate, time to go, reason."""
-    table = Grid("migration", "state", "rows", "rows/s", "to go", "reason")
+    table = TextTable("migration", "state", "rows", "rows/s", "to go", "reason")
     if counts is not None:
         table.add_column("pending now", justify="right")
     for step in situation.plan.steps:
@@ -150,13 +157,16 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
         "tuning": record.tuning.facts() if record else {},
+        "undo": record.undo.facts() if record and record.undo else None,
+        "waiting": record.waiting if record else None,
+        "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
         "reason": _reason(step, record),
     }
 
 
 def list_table(library: Library) -> Table:
     """The scripts there are."""
-    table = Grid("migration", "kind", "requires", "depends on", "file", "what it does")
+    table = TextTable("migration", "kind", "requires", "depends on", "file", "what it does")
     for m in library.migrations:
         table.add_row(m.name, m.kind, " ".join(m.requires), " ".join(m.depends_on), m.file.name, m.title)
     return table
@@ -164,7 +174,7 @@ def list_table(library: Library) -> Table:
 
 def history_table(runs: Sequence[RunRecord]) -> Table:
     """The runs there were, newest first."""
-    table = Grid("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
+    table = TextTable("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
     for run in runs:
         took = human_duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else ""
         table.add_row(
@@ -183,12 +193,18 @@ def history_table(runs: Sequence[RunRecord]) -> Table:
 def detail_facts(detail: Detail) -> dict[str, Any]:
     """One migration in full, for programs."""
     script, record = detail.script, detail.record
+    ledger = as_facts(record) | {"tuning": record.tuning.facts()} if record else None
+    if record and ledger:
+        ledger["recurrence"] = as_facts(record.recurrence)
     return {
         "script": dict(script.migration.facts()) if script else None,
         "plan": detail.step.facts() if detail.step else None,
-        "ledger": as_facts(record) | {"tuning": record.tuning.facts()} if record else None,
+        "ledger": ledger,
+        "occurrences": [as_facts(o) for o in detail.occurrences],
         "ranges": [as_facts(r) | {"tally": vars(r.tally)} for r in record.ranges] if record else [],
         "transitions": [as_facts(t) for t in detail.transitions],
+        "undo": detail.undo.facts() if detail.undo else None,
+        "changed_since": list(detail.changed_since),
     }
 
 
@@ -196,10 +212,10 @@ def show_detail(console: Console, detail: Detail) -> None:
     """One migration in full, for people."""
     fields = Table.grid(padding=(0, 2))
     for label, value in _detail_fields(detail):
-        fields.add_row(label, value)
+        fields.add_row(label, Text(value))
     console.print(fields)
     if detail.record and detail.record.ranges:
-        ranges = Grid("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
+        ranges = TextTable("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
         for r in detail.record.ranges:
             ranges.add_row(
                 str(r.number),
@@ -212,11 +228,23 @@ def show_detail(console: Console, detail: Detail) -> None:
                 r.owner or "",
             )
         console.print(ranges)
+    if detail.occurrences:
+        console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
-        moves = Grid("when", "from", "to", "cause", "who", "reason")
+        moves = TextTable("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
+
+
+def _occurrences_table(occurrences: Sequence[OccurrenceRecord]) -> Table:
+    table = TextTable("due", "begun", "finished", "rows", "outcome")
+    for o in occurrences:
+        times = (
+            f"{time:%Y-%m-%d %H:%M:%S}Z" if time else "" for time in (o.due_at, o.begun_at, o.finished_at)
+        )
+        table.add_row(*times, "" if o.rows is None else f"{o.rows:,}", o.outcome or "open")
+    return table
 
 
 def report_facts(report: Report) -> dict[str, Any]:
@@ -226,6 +254,7 @@ def report_facts(report: Report) -> dict[str, Any]:
         "results": [result.facts() for result in report.results],
         "stopped": report.stopped,
         "blocked": [step.facts() for step in report.plan.having(Action.BLOCKED)],
+        "waiting": [step.facts() for step in report.waiting],
     }
 
 
@@ -236,17 +265,22 @@ def _detail_fields(detail: Detail) -> list[tuple[str, str]]:
         m = script.migration
         fields += [("name", m.name), ("what it does", m.title), ("kind", m.kind), ("file", str(m.file))]
         fields += [("requires", " ".join(m.requires) or "-"), ("depends on", " ".join(m.depends_on) or "-")]
+        fields += [("window", m.options.window)] if m.options.window else []
+        fields += [("schedule", m.options.schedule)] if m.options.schedule else []
     if step:
         fields += [("plan", f"{step.action}: {step.reason}")]
     if record:
         fields += [("state", str(record.state)), ("rows", f"{record.rows:,}")]
         fields += [("reason", record.reason)] if record.reason else []
         fields += [("tuned to", str(record.tuning))] if record.tuning.facts() else []
+        fields += [("waits for", record.waiting)] if record.waiting else []
+    fields += [("undo log", str(detail.undo))] if detail.undo else []
+    fields += [("changed since", ", ".join(detail.changed_since))] if detail.changed_since else []
     return fields
 
 
 def _state_of(step: Step, record: MigrationRecord | None) -> str:
-    if step.action in (Action.DRIFTED, Action.OBSOLETE):
+    if step.action in (Action.DRIFTED, Action.OBSOLETE, Action.SCHEDULED):
         return str(step.action)
     if record is not None and record.state is not State.PENDING:
         return str(record.state)
@@ -257,7 +291,14 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
 
 def _reason(step: Step, record: MigrationRecord | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
-    return "; ".join(filter(None, (_why(step, record), tuned)))
+    undo = f"undo log of {record.undo}" if record and record.undo else ""
+    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, undo)))
+
+
+def _waiting_for(record: MigrationRecord | None) -> str:
+    if record is None or not record.waiting or not record.waiting_since:
+        return ""
+    return f"waits since {record.waiting_since:%H:%M:%S}Z: {record.waiting}"
 
 
 def _why(step: Step, record: MigrationRecord | None) -> str:
@@ -270,7 +311,7 @@ def _why(step: Step, record: MigrationRecord | None) -> str:
 
 def _progress_text(facts: dict[str, Any]) -> str:
     rows, total = facts["rows"], facts["estimate"]
-    if facts["state"] == State.DONE or not total:
+    if facts["state"] in (State.DONE, State.REVERTED) or not total:
         return f"{rows:,}" if rows else ""
     return f"{rows:,} of {total:,} ({rows / total:.0%})"
 
@@ -284,6 +325,5 @@ def _key_text(encoded: str | None) -> str:
     return "" if encoded is None else show_key(decode_key(encoded))
 
 
-def _coloured(word: str) -> str:
-    colour = _COLOURS.get(word)
-    return f"[{colour}]{word}[/]" if colour else word
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, ""))

@@ -2,16 +2,18 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from datamigrate.doing.rehearsal import Rehearsal
-from datamigrate.doing.sampling import RehearsalLimits
+from datamigrate.doing.sampling import limits_of
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
 from datamigrate.faces.app import Application, RunOptions
 from datamigrate.faces.journey import travel
+from datamigrate.faces.notices.logs import log_event
+from datamigrate.faces.notices.prometheus import serving_metrics
 from datamigrate.faces.output import Output
 from datamigrate.faces.page import write_page
 from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
@@ -19,8 +21,10 @@ from datamigrate.faces.progress import Bar, Heartbeat
 from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
 from datamigrate.faces.signals import unless_terminated, until_signalled
+from datamigrate.faces.staying import SHORTEST_POLL, Staying, lines_of, run_when_open
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.planner import Action
-from datamigrate.words.events import Event, Publish
+from datamigrate.words.events import Publish, publish_to
 from datamigrate.words.exits import Exit
 from datamigrate.words.secrets import redacted_arguments
 
@@ -30,15 +34,15 @@ async def run_and_report(
 ) -> Exit:
     """Run what is pending and tell what became of it."""
     stop, asked = _asked(options, names)
-    with _progress(output) as publish:
+    work = run_when_open if options["wait_for_window"] else Application.run
+    with progress_on(output, options["metrics_port"]) as publish:
         situation, report = await until_signalled(
-            stop, lambda: application.run(asked, stop, publish), output.say
+            stop, lambda: work(application, asked, stop, publish), output.say
         )
     output.complain(situation)
     unusable = output.problems(situation.problems)
-    for action in (Action.BLOCKED, Action.HALTED, Action.DRIFTED):
-        for step in situation.plan.having(action):
-            output.say(f"{step.migration.name}: {step.action}, {step.reason}")
+    for line in lines_of(situation):
+        output.say(line)
     for result in report.results:
         if result.error:
             output.tell(result.error)
@@ -46,6 +50,10 @@ async def run_and_report(
             output.say(f"{result.name}: skipped, {result.reason}")
     if report.stopped and not any(result.outcome == "stopped" for result in report.results):
         output.say(f"Stopped cleanly between two migrations ({report.stopped}); run again to go on.")
+    elif report.waiting:
+        output.say(
+            "Run again when the window is open; --wait-for-window waits, --ignore-window does not care."
+        )
     elif not report.results:
         output.say("Nothing to do.")
     output.data(report_facts(report) | {"problems": [p.facts() for p in situation.problems]}, None)
@@ -54,12 +62,21 @@ async def run_and_report(
     return report.exit or (unusable if stuck else Exit.OK)
 
 
+async def stay_and_work(output: Output, application: Application, options: dict[str, Any]) -> Exit:
+    """Run what is pending or due, again and again, until a signal ends it."""
+    stop, asked = _asked(options)
+    with progress_on(output, options["metrics_port"]) as publish:
+        staying = Staying(application, asked, stop, publish, output.say, options["poll"] or SHORTEST_POLL)
+        await until_signalled(stop, staying.work, output.say)
+    return Exit.OK
+
+
 async def upgrade_and_report(
     output: Output, application: Application, target: str, options: dict[str, Any]
 ) -> Exit:
     """Upgrade schema and data together and tell how far it went."""
     stop, asked = _asked(options)
-    with _progress(output) as publish:
+    with progress_on(output, options["metrics_port"]) as publish:
         arrival = await until_signalled(
             stop, lambda: travel(application, target, asked, stop, publish), output.say
         )
@@ -79,11 +96,12 @@ async def preview(
     output: Output, application: Application, names: tuple[str, ...], options: dict[str, Any]
 ) -> Exit:
     """Try what would run, and show it. Exit 1 when something would fail, or is not idempotent."""
-    situation = await application.situation(names, options["tags"])
-    limits = RehearsalLimits(
+    situation = await application.situation(names, options["tags"], Agenda(asked=frozenset(names)))
+    limits = limits_of(
+        application.project.configuration.settings,
+        options["max_time"],
         rows=options["sample"],
         shown=options["rows"],
-        settings=application.project.configuration.settings,
         batch_size=options["batch_size"],
         exact=options["count"],
     )
@@ -132,33 +150,39 @@ def _show(output: Output, rehearsal: Rehearsal, mask: frozenset[str]) -> None:
 
 
 def _asked(options: dict[str, Any], names: tuple[str, ...] = ()) -> tuple[Stop, RunOptions]:
-    budget = Budget(options["max_time"], options["max_batches"])
+    budget = Budget(options.get("max_time"), options.get("max_batches"))
     return Stop(budget), RunOptions(
         names=names,
         tags=options.get("tags", ()),
         budget=budget,
         batch_size=options["batch_size"],
         keep_going=options.get("keep_going", False),
-        wait=not options["no_wait"],
+        wait=not options.get("no_wait", False),
         workers=options.get("workers", 1),
         nice=options.get("nice"),
         allow_slow=options["allow_slow"],
+        until=options.get("until"),
+        due=options.get("due", False),
+        ignore_window=options["ignore_window"],
+        throttle=not options["no_throttle"],
         arguments=redacted_arguments(sys.argv[1:]),
     )
 
 
+def as_called() -> str:
+    """The words of this call, without passwords, for the history."""
+    return redacted_arguments(sys.argv[1:])
+
+
 @contextmanager
-def _progress(output: Output) -> Iterator[Publish]:
-    if output.log_json:
-        yield output.log
-    elif output.quiet:
-        yield _ignore
-    elif output.aside.file.isatty():
-        with Bar(output.aside) as bar:
-            yield bar
-    else:
-        yield Heartbeat(output.say)
-
-
-def _ignore(_event: Event) -> None:
-    """Nobody is listening."""
+def progress_on(output: Output, metrics_port: int | None = None) -> Iterator[Publish]:
+    """Where events go, so that a person, a log, and whoever asks this port for metrics see them."""
+    with ExitStack() as stack:
+        listeners: list[Publish] = [log_event]
+        if metrics_port is not None:
+            listeners.append(stack.enter_context(serving_metrics(metrics_port)))
+        if not (output.log_json or output.quiet):
+            is_terminal = output.aside.file.isatty()
+            shown = stack.enter_context(Bar(output.aside)) if is_terminal else Heartbeat(output.say)
+            listeners.append(shown)
+        yield publish_to(*listeners)

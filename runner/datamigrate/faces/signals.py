@@ -47,17 +47,19 @@ async def until_signalled(stop: Stop, work: Callable[[], Awaitable[T]], say: Cal
 
 @asynccontextmanager
 async def unless_terminated() -> AsyncIterator[None]:
-    """While something is only tried, SIGTERM and a lost terminal break it off in good order, as Ctrl-C does.
+    """While something is only tried, Ctrl-C, SIGTERM and a lost terminal break it off in good order.
 
     Raises Interrupted when one of them came.
     """
     came: list[str] = []
 
     async def listen() -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGHUP) as signals:
+        # only for the first: a second one ends it at once, in whatever order
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             async for received in signals:
                 came.append(signal.Signals(received).name)
                 group.cancel_scope.cancel()
+                return
 
     failures: list[Exception] = []
     async with anyio.create_task_group() as group:
@@ -69,6 +71,7 @@ async def unless_terminated() -> AsyncIterator[None]:
             failures.append(error)
         group.cancel_scope.cancel()
     if came:
-        raise Interrupted(f"Interrupted by {came[0]}: everything was rolled back, nothing was written.")
+        who = "Ctrl-C" if came[0] == "SIGINT" else came[0]
+        raise Interrupted(f"Interrupted by {who}: everything was rolled back, nothing was written.")
     if failures:
         raise failures[0]

@@ -1,7 +1,7 @@
 """Scripts, schema and ledger at one moment, and the plan that follows from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from datamigrate.authoring.script import Library, Script
@@ -10,6 +10,7 @@ from datamigrate.database.ledger.records import LedgerView, MigrationRecord
 from datamigrate.database.schema.history import History
 from datamigrate.database.schema.revisions import resolve, schema_at
 from datamigrate.faces.project import Project, Whereabouts
+from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.graph import problems as graph_problems
 from datamigrate.thought.graph import without_cycles
 from datamigrate.thought.planner import Plan, Revisions, Schema, make_plan
@@ -27,6 +28,7 @@ class Situation:
     whereabouts: Whereabouts
     schema: Schema
     revisions: Mapping[str, Revisions]
+    agenda: Agenda = field(default_factory=Agenda)
 
     def record(self, name: str) -> MigrationRecord | None:
         """What the ledger knows of a migration."""
@@ -52,6 +54,7 @@ def situate(
     whereabouts: Whereabouts,
     names: Sequence[str] = (),
     tags: Sequence[str] = (),
+    agenda: Agenda | None = None,
 ) -> Situation:
     """The situation of a database at these heads with this ledger; the plan is narrowed to the names and
     tags, and what they depend on. Raises RevisionUnknown, UnknownMigration."""
@@ -60,17 +63,19 @@ def situate(
     usable = [script.migration for script in library.scripts if script.name in revisions]
     unfit = graph_problems(usable, frozenset({*view.migrations, *(s.name for s in library.scripts)}))
     problems = (*library.problems, *unresolved, *unfit)
-    plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning())
+    agenda = replace(agenda or Agenda(view.at), timetable=project.configuration.timetable)
+    plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning(), agenda)
     _refuse_unknown_tags(tags, library, problems)
     _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
     narrowed = _narrowed(plan, names, tags)
-    return Situation(library, narrowed, view, problems, whereabouts, schema, revisions)
+    return Situation(library, narrowed, view, problems, whereabouts, schema, revisions, agenda)
 
 
 def from_scratch(history: History, situation: Situation) -> Plan:
     """The plan of an empty database."""
     usable = [s.migration for s in situation.library.scripts if s.name in situation.revisions]
-    return make_plan(without_cycles(usable), situation.revisions, schema_at(history, ()), {})
+    agenda = replace(situation.agenda, only_due=False)
+    return make_plan(without_cycles(usable), situation.revisions, schema_at(history, ()), {}, agenda)
 
 
 def unplaced(project: Project) -> Situation:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datamigrate.thought.planner import SETTLED, Action, Plan, Revisions, Step
+from datamigrate.thought.planner import LATER, Action, Plan, Revisions, Step
 from datamigrate.words.errors import GraphError
 
 
@@ -87,7 +87,7 @@ class _Travel:
         self.applied = applied
         self.steps = steps
         self.resolved = resolved
-        self.done = done | {name for name, step in steps.items() if step.action in SETTLED}
+        self.done = done | {name for name, step in steps.items() if step.is_settled}
         self.legs: list[Leg] = []
 
     def whole(self) -> Journey:
@@ -99,7 +99,7 @@ class _Travel:
                 self._run(name, waiting)
             else:
                 raise _deadlock(self.ahead, self.applied, self.done, self.resolved, self.steps)
-        while (name := next((n for n in self.steps if self._is_free(n)), None)) is not None:
+        while (name := next((n for n in self.steps if self._is_wanted(n)), None)) is not None:
             self._run(name, ())
         left = tuple(step for name, step in self.steps.items() if name not in self.done)
         return Journey(tuple(self.legs), left)
@@ -132,6 +132,10 @@ class _Travel:
             and not set(revisions.until) & self.applied
             and set(self.steps[name].migration.depends_on) <= self.done
         )
+
+    def _is_wanted(self, name: str) -> bool:
+        # what has its own time is asked for before only when a gate waits for it
+        return self._is_free(name) and self.steps[name].action not in LATER
 
     def _run(self, name: str, opens: tuple[str, ...]) -> None:
         self.done.add(name)

@@ -18,6 +18,8 @@ class State(StrEnum):
     HELD = "held"
     PAUSED = "paused"
     CANCELLED = "cancelled"
+    REVERTING = "reverting"
+    REVERTED = "reverted"
 
 
 class Cause(StrEnum):
@@ -38,12 +40,24 @@ class Cause(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     TUNE = "tune"
+    REVERT = "revert"
+    PRUNE = "prune-undo"
+    DUE = "due"
 
 
-HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED})
+UNDOING = frozenset({State.REVERTING, State.REVERTED})
+"""On the way back: a move from here to elsewhere, or to here, begins at the first row again."""
+
+HALTED = frozenset({State.HELD, State.PAUSED, State.CANCELLED}) | UNDOING
 """No run touches it until an operator says the word."""
 
-WAY_ON = {State.HELD: Cause.APPROVE, State.PAUSED: Cause.RESUME, State.CANCELLED: Cause.RETRY}
+WAY_ON = {
+    State.HELD: Cause.APPROVE,
+    State.PAUSED: Cause.RESUME,
+    State.CANCELLED: Cause.RETRY,
+    State.REVERTING: Cause.REVERT,
+    State.REVERTED: Cause.RETRY,
+}
 """The word that each of these waits for."""
 
 
@@ -80,6 +94,11 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.DONE, Cause.STAMP): State.DONE,
     # a fresh look, asked for by name or by a gate, found rows in the old form
     (State.DONE, Cause.REOPEN): State.PENDING,
+    # its schedule, or an operator by name, says that it is time for the next occurrence
+    (State.PENDING, Cause.DUE): State.PENDING,
+    (State.DONE, Cause.DUE): State.PENDING,
+    # ... and gives up the one before, if that has failed
+    (State.FAILED, Cause.DUE): State.PENDING,
     # the schema was downgraded past a revision it requires: what it did went with the column
     (State.DONE, Cause.DOWNGRADE): State.PENDING,
     (State.RUNNING, Cause.DOWNGRADE): State.PENDING,
@@ -100,6 +119,8 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.PAUSED, Cause.PAUSE): State.PAUSED,
     # ... and lets it go on where it stood
     (State.PAUSED, Cause.RESUME): State.PENDING,
+    # ... between two occurrences of one that recurs, so that none begins
+    (State.DONE, Cause.PAUSE): State.PAUSED,
     # an operator gives it up; what it has done stays
     (State.PENDING, Cause.CANCEL): State.CANCELLED,
     (State.RUNNING, Cause.CANCEL): State.CANCELLED,
@@ -108,6 +129,8 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.HELD, Cause.CANCEL): State.CANCELLED,
     (State.PAUSED, Cause.CANCEL): State.CANCELLED,
     (State.CANCELLED, Cause.CANCEL): State.CANCELLED,
+    # ... between two occurrences of one that recurs
+    (State.DONE, Cause.CANCEL): State.CANCELLED,
     # ... and thinks better of it, progress kept or forgotten
     (State.CANCELLED, Cause.RETRY): State.PENDING,
     (State.CANCELLED, Cause.RESET): State.PENDING,
@@ -123,7 +146,42 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.FAILED, Cause.TUNE): State.FAILED,
     (State.HELD, Cause.TUNE): State.HELD,
     (State.PAUSED, Cause.TUNE): State.PAUSED,
+    (State.REVERTING, Cause.TUNE): State.REVERTING,
+    # an operator wants undone what it has done: whoever does that holds its claim
+    (State.PENDING, Cause.REVERT): State.REVERTING,
+    (State.STOPPED, Cause.REVERT): State.REVERTING,
+    (State.FAILED, Cause.REVERT): State.REVERTING,
+    (State.DONE, Cause.REVERT): State.REVERTING,
+    (State.PAUSED, Cause.REVERT): State.REVERTING,
+    (State.CANCELLED, Cause.REVERT): State.REVERTING,
+    # ... also when its runner died without a word (nobody holds a claim that is heard of)
+    (State.RUNNING, Cause.REVERT): State.REVERTING,
+    # ... and goes on with it where it stood
+    (State.REVERTING, Cause.REVERT): State.REVERTING,
+    # who undoes it died or was cut off, and another claimed its range
+    (State.REVERTING, Cause.TAKEN_OVER): State.REVERTING,
+    # a signal, a budget or an error: no run may go forward from half-way back
+    (State.REVERTING, Cause.STOP): State.REVERTING,
+    (State.REVERTING, Cause.ERROR): State.REVERTING,
+    # nothing is left to undo
+    (State.REVERTING, Cause.VERIFIED): State.REVERTED,
+    # an operator stops that too; what is undone stays so, and `revert` goes on with the rest
+    (State.REVERTING, Cause.CANCEL): State.CANCELLED,
+    # an operator wants it done again, from the first row
+    (State.REVERTING, Cause.RETRY): State.PENDING,
+    (State.REVERTING, Cause.RESET): State.PENDING,
+    (State.REVERTED, Cause.RETRY): State.PENDING,
+    (State.REVERTED, Cause.RESET): State.PENDING,
+    (State.REVERTED, Cause.STAMP): State.DONE,
+    # a downgrade takes nothing away that undoing needs
+    (State.REVERTING, Cause.DOWNGRADE): State.REVERTING,
+    (State.REVERTED, Cause.DOWNGRADE): State.REVERTED,
+    # an operator throws away what undoing would need; not while that is under way
+    **{(state, Cause.PRUNE): state for state in State if state is not State.REVERTING},
 }
+
+ONLY_IF_IT_RECURS = frozenset({(State.DONE, Cause.PAUSE), (State.DONE, Cause.CANCEL)})
+"""Of one that is done once and for all nothing is left to be stopped."""
 
 _INSTEAD = {
     (State.DONE, Cause.RETRY): "It is done. `datamigrate reset {name}` makes it run again.",
@@ -143,6 +201,14 @@ _INSTEAD = {
     (State.STOPPED, Cause.RESUME): "It is not paused: `datamigrate run {name}` goes on where it stopped.",
     (State.FAILED, Cause.RESUME): "It is not paused: mend what failed, then `datamigrate run {name}`.",
     (State.RUNNING, Cause.RESUME): "It is not paused; `datamigrate status {name}` shows how far it is.",
+    (State.HELD, Cause.REVERT): "It has never run: `datamigrate show {name}`.",
+    (State.REVERTED, Cause.REVERT): "It is undone already; `datamigrate retry {name}` lets it run again.",
+    (
+        State.REVERTING,
+        Cause.PAUSE,
+    ): "`datamigrate cancel {name}` stops it, `datamigrate revert {name}` goes on.",
+    (State.REVERTING, Cause.RESUME): "`datamigrate revert {name}` goes on.",
+    (State.REVERTING, Cause.PRUNE): "`datamigrate revert {name}` still needs it.",
 }
 
 
@@ -161,15 +227,30 @@ class Standing:
         return f"{self.state}{by}{at}" + (f": {self.reason}" if self.reason else "")
 
 
+@dataclass(frozen=True)
+class Course:
+    """The way on which workers take a migration: begun and resumed by `verb`, `working` until it is `ended`.
+    In any of the `halts` they have to leave it alone."""
+
+    verb: Cause
+    working: State
+    ended: State
+    halts: frozenset[State]
+
+
+FORTH = Course(Cause.RUN, State.RUNNING, State.DONE, HALTED)
+BACK = Course(Cause.REVERT, State.REVERTING, State.REVERTED, frozenset(State) - UNDOING)
+
+
 def way_on(name: str, state: State) -> str:
     """The command that ends a halt."""
     return f"datamigrate {WAY_ON[state]} {name}"
 
 
-def advance(name: str, state: State, cause: Cause) -> State:
+def advance(name: str, state: State, cause: Cause, recurs: bool = True) -> State:
     """The state after `cause`. Raises LifecycleError with the verb that fits better."""
-    try:
-        return TRANSITIONS[state, cause]
-    except KeyError:
+    after = TRANSITIONS.get((state, cause))
+    if after is None or ((state, cause) in ONLY_IF_IT_RECURS and not recurs):
         hint = _INSTEAD.get((state, cause), "See `datamigrate show {name}`.").format(name=name)
-        raise LifecycleError(f"{name} is {state}; `{cause}` makes no sense there.", hint) from None
+        raise LifecycleError(f"{name} is {state}; `{cause}` makes no sense there.", hint)
+    return after

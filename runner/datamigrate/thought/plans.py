@@ -1,5 +1,6 @@
 """What a database would do again and again for every batch or row, and the index that would spare it that."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ PER_ROW = 200
 """A table of fewer rows may be read for every row."""
 
 LONGEST_NAME = 63
+
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,9 @@ class Slow:
     def sql(self) -> str:
         """The index as SQL."""
         online = " CONCURRENTLY" if self.online else ""
-        return f"CREATE INDEX{online} {self.index} ON {self.table} ({', '.join(self.columns)})"
+        table = ".".join(_quoted(part) for part in (self._schema, self._name) if part)
+        columns = ", ".join(_quoted(column) for column in self.columns)
+        return f"CREATE INDEX{online} {_quoted(self.index)} ON {table} ({columns})"
 
     @property
     def revision(self) -> str:
@@ -68,6 +73,13 @@ class Slow:
     @property
     def _schema(self) -> str:
         return self.table.rpartition(".")[0]
+
+
+def _quoted(name: str) -> str:
+    # of the dialects that sqlglot knows, Redshift's is the one that lists reserved words, those of PostgreSQL too
+    from sqlglot import exp  # takes a while, and most commands do without
+
+    return exp.to_identifier(name, quoted=not _PLAIN.fullmatch(name)).sql("redshift")
 
 
 def distinct(found: Iterable[Slow]) -> tuple[Slow, ...]:

@@ -16,6 +16,7 @@ DatamigrateError
 │   └── DatabaseMissing        there is no such SQLite file
 ├── LedgerTooNew               a newer datamigrate has been here
 ├── LifecycleError             the verb makes no sense in the migration's state
+├── NoWayBack                  nothing was kept of what it changed, and its script cannot undo it
 ├── ClaimHeld                  somebody else works on it
 ├── Halted                     an operator has paused or cancelled it, or not approved it yet
 ├── Fenced                     our claim was taken over while we worked
@@ -132,6 +133,12 @@ class LedgerTooNew(DatamigrateError):
 
 class LifecycleError(DatamigrateError):
     """Look at `datamigrate status`, then choose a verb that fits the state."""
+
+    exit = Exit.USAGE
+
+
+class NoWayBack(DatamigrateError):
+    """Write a `revert` in the script."""
 
     exit = Exit.USAGE
 

@@ -60,6 +60,22 @@ class Waiting(Event):
 
 
 @dataclass(frozen=True)
+class HeldBack(Event):
+    """No batch begins for now, and why: the database is not well, or the time is not right. Told again while
+    that lasts, with how many `seconds` it has lasted."""
+
+    reason: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class WentOn(Event):
+    """What held it back for so many seconds holds it back no more."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Alone(Event):
     """So many workers were asked for, and one will do it, and why."""
 
@@ -102,6 +118,15 @@ class Finished(Event):
 
 
 @dataclass(frozen=True)
+class Reverted(Event):
+    """Undone: `rows` are as they were, and `changed` were changed by somebody since and stay as they are."""
+
+    rows: int
+    changed: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Stopped(Event):
     """Stopped cleanly between two batches, why, and what lets it go on."""
 
@@ -114,6 +139,22 @@ class Stopped(Event):
 class Failed(Event):
     """Stopped by an error; everything before the failing batch is kept."""
 
+    reason: str
+
+
+@dataclass(frozen=True)
+class Stalled(Event):
+    """Somebody is at work on it, and no batch was done for so many seconds; the reason, where one is known."""
+
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Undelivered(Event):
+    """A notice did not reach a sink, and why."""
+
+    sink: str
     reason: str
 
 

@@ -27,7 +27,9 @@ class Options:
     `batch_size` is in rows; `target_time`, the wanted length of one batch's transaction, and
     `max_pause`, the longest sleep between two batches, are in seconds; `concurrency` is the number of
     asynchronous computations at a time; the values of `mask` columns are never shown; with `hold` no run
-    begins it before an operator approves.
+    begins it before an operator approves; with `undo_log` what it changes is kept, and can be put back. `window`
+    are the times of the week at which it may be worked on, `schedule` those at which it is due again, both as
+    they were written.
     """
 
     batch_size: int | None = None
@@ -36,6 +38,9 @@ class Options:
     concurrency: int = 10
     mask: frozenset[str] = frozenset()
     hold: bool = False
+    undo_log: bool = False
+    window: str | None = None
+    schedule: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ early.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 HIDDEN = "***"
@@ -69,6 +70,11 @@ def redacted(text: str) -> str:
         if secret in text:
             text = _alone(secret).sub(HIDDEN, text)
     return text
+
+
+def redacted_values(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data whose texts are without passwords."""
+    return {name: redacted(value) if isinstance(value, str) else value for name, value in facts.items()}
 
 
 def redacted_arguments(arguments: Sequence[str]) -> str:

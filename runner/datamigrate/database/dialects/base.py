@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from datamigrate.database.address import Address
 from datamigrate.database.faults import Fault
+from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import Slow, Walk
 
 
@@ -52,10 +53,11 @@ class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
     One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
-    that `calls_functions` can call Python from within a statement.
+    that `calls_functions` can call Python from within a statement. Of its health it tells the `signals`.
     """
 
     name: str
+    signals: frozenset[str]
     reads_while_writing: bool
     calls_functions: bool
 
@@ -74,14 +76,22 @@ class Dialect(Protocol):
     def is_refusal(self, error: BaseException) -> bool:
         """Whether this error says that we may read here, but not write."""
 
+    async def read_signal(
+        self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
+    ) -> Reading:
+        """What one of the signals says now, of a table where it is a table's."""
+
     async def written(self, connection: AsyncConnection) -> int | None:
         """A mark that grows by the bytes that the server writes for our changes; None where none is kept."""
+
+    async def touched(self, connection: AsyncConnection) -> int:
+        """A mark that grows by the rows that this transaction inserts, updates or deletes, in any table."""
 
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """What this transaction has left so far, in this table and in the way of others."""
 
-    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
-        """How many rows a query would give, without a long count."""
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
+        """How many rows a query would give, without a long count; None where nothing can be said of it."""
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
@@ -93,6 +103,9 @@ class Dialect(Protocol):
     ) -> tuple[sa.FromClause, float] | None:
         """Some rows of the table, spread over all of it, and which part of it they are; None where several
         could not write to it at once anyway."""
+
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """The table's indexes that were not made to the end, and so do not see to anything."""
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
@@ -116,7 +129,7 @@ class RowsToWrite:
     """Computed values on their way to the table.
 
     `columns` holds one list for each of the key's values, then of the row's version, then of the columns
-    `names`, with a place for every row. `within` repeats the batch's key range and the pending predicate, without which the
+    `names`, with a place for every row. An UPDATE of many rows is executed as `keeping` makes it. `within` repeats the batch's key range and the pending predicate, without which the
     planner may choose to walk the whole table.
     """
 
@@ -128,6 +141,7 @@ class RowsToWrite:
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
     columns: Sequence[list[Any]]
+    keeping: Callable[[sa.Update], sa.Update | sa.Insert] = lambda update: update
 
 
 def parameter(number: int) -> str:

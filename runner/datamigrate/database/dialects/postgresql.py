@@ -17,7 +17,9 @@ from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.faults import Fault
+from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
 
 CONNECT_TIMEOUT = 10.0
@@ -64,7 +66,19 @@ SELECT relname, max(CASE WHEN reltuples > 0 AND relpages > 0
 FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND relname = ANY (CAST(:names AS text[])) GROUP BY relname
 """
 
+# a standby has no such position, and is not asked for it
+_WRITTEN = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END
+"""
+
 _DISCOURAGED = ("enable_seqscan", "enable_sort")
+
+_UNFINISHED = """
+SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+WHERE x.indrelid = CAST(CAST(:relation AS text) AS regclass) AND NOT x.indisvalid
+"""
+
+_TOUCHED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
 
 _UPDATES = """
 SELECT coalesce(sum(n_tup_upd), 0), coalesce(sum(n_tup_hot_upd), 0) FROM pg_stat_xact_user_tables
@@ -78,6 +92,7 @@ class PostgreSQL:
     may hand each transaction another server connection."""
 
     name = "postgresql"
+    signals = frozenset({*STATEMENTS, POOL_WAIT})
     reads_while_writing = True
     calls_functions = False
 
@@ -133,10 +148,21 @@ class PostgreSQL:
         """A missing privilege, a standby, or a transaction that is read-only by the role's default."""
         return getattr(getattr(error, "orig", None), "sqlstate", None) in ("42501", "25006")
 
+    async def read_signal(
+        self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
+    ) -> Reading:
+        """One short statement on the server's statistics."""
+        relation = {} if table is None else {"relation": _quoted(table)}
+        value, trouble = (await connection.execute(sa.text(STATEMENTS[signal]), relation)).one()
+        return Reading(None if value is None else float(value), trouble)
+
     async def written(self, connection: AsyncConnection) -> int | None:
         """How far the write-ahead log has got, in bytes; others write to it too."""
-        position = sa.func.pg_wal_lsn_diff(sa.func.pg_current_wal_insert_lsn(), sa.literal_column("'0/0'"))
-        return int(await connection.scalar(sa.select(position)) or 0)
+        return int(await connection.scalar(sa.text(_WRITTEN)) or 0)
+
+    async def touched(self, connection: AsyncConnection) -> int:
+        """What the server has counted for the transaction."""
+        return int(await connection.scalar(sa.text(_TOUCHED)) or 0)
 
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """From `pg_locks`, and from what this transaction has counted so far."""
@@ -190,6 +216,11 @@ class PostgreSQL:
         share = min(1.0, SAMPLE_PAGES / max(1, int(pages)))
         return sa.tablesample(table, sa.func.system(share * 100)), share
 
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """CREATE INDEX CONCURRENTLY leaves one behind when it fails."""
+        found = await connection.scalars(sa.text(_UNFINISHED), {"relation": _quoted(table)})
+        return frozenset(found)
+
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:
@@ -215,7 +246,8 @@ class PostgreSQL:
         # a statement is made of objects that refer to each other, and would keep the rows until the collector
         # comes: they are handed over beside it
         arrays = {f"a{i}": column for i, column in enumerate(write.columns)}
-        return int((await connection.execute(update_from_arrays(write), arrays)).rowcount)
+        update = write.keeping(update_from_arrays(write))
+        return int((await connection.execute(update, arrays)).rowcount)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
@@ -328,10 +360,9 @@ async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> 
         )
     )
     changed = 0
+    kept = write.keeping(statement)
     for row in zip(*write.columns, strict=True):
-        changed += (
-            await connection.execute(statement, {parameter(i): v for i, v in enumerate(row)})
-        ).rowcount
+        changed += (await connection.execute(kept, {parameter(i): v for i, v in enumerate(row)})).rowcount
     return changed
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
@@ -20,7 +21,9 @@ from sqlalchemy.util import await_only
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.faults import Fault
+from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
 
 WRITES = "datamigrate_writes"
@@ -31,6 +34,9 @@ PATIENCE = "datamigrate_patience"
 
 QUICK = "datamigrate_quick"
 """Execution option: the commit need not wait for the disk, where that is safe."""
+
+MUCH_WAL = 16 * 1024**2
+"""Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
 
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
@@ -46,6 +52,7 @@ class SQLite:
     """One writer at a time: a batch takes the write lock when it begins, and everyone else waits."""
 
     name = "sqlite"
+    signals = frozenset({"wal_size"})
     reads_while_writing = False
     calls_functions = True
 
@@ -80,18 +87,36 @@ class SQLite:
         code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) or 0
         return code & _PRIMARY_CODE in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
+    async def read_signal(
+        self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
+    ) -> Reading:
+        """How much of the WAL no checkpoint has taken into the file yet, for somebody still reads before it.
+
+        The WAL never becomes shorter by itself, so a large one is checkpointed as far as that is possible.
+        """
+        databases: Any = await connection.exec_driver_sql("PRAGMA database_list")
+        if not await is_long(f"{databases.first()[2]}-wal"):
+            return Reading(0.0)
+        checkpoint: Any = await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        _, pages, taken = checkpoint.one()
+        size = (await connection.exec_driver_sql("PRAGMA page_size")).scalar_one()
+        return Reading(float((pages - taken) * size))
+
     async def written(self, connection: AsyncConnection) -> int | None:
         """SQLite keeps none."""
         return None
+
+    async def touched(self, connection: AsyncConnection) -> int:
+        """The connection's own count, with what triggers and foreign keys do."""
+        return int(await connection.scalar(sa.select(sa.func.total_changes())) or 0)
 
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """The one write lock; rows are changed where they are."""
         return Traces((Lock(None, "write lock"),))
 
-    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
-        """A count: SQLite keeps no statistics on how many rows a predicate selects."""
-        count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
-        return Estimate(int(count or 0), "counted")
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
+        """A count when that is quick; else the table's size."""
+        return await counted_shortly(connection, query)
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
@@ -126,6 +151,10 @@ class SQLite:
         """There is one writer at a time."""
         return None
 
+    async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+        """An index is made whole or not at all."""
+        return frozenset()
+
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:
@@ -158,6 +187,14 @@ class SQLite:
         assert driver is not None
         for name, function in functions.items():
             await driver.create_function(name, -1, function)
+
+
+async def is_long(wal: str) -> bool:
+    """Whether a file is there, and longer than nobody needs to look into."""
+    try:
+        return (await anyio.Path(wal).stat()).st_size > MUCH_WAL
+    except OSError:
+        return False
 
 
 def in_positions(statement: sa.Compiled, write: RowsToWrite) -> list[tuple[Any, ...]]:

@@ -24,6 +24,12 @@ class Instant(sa.types.TypeDecorator[datetime]):
             return dialect.type_descriptor(sa.Text())
         return dialect.type_descriptor(postgresql.TIMESTAMP(timezone=True))
 
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
+        """The text that SQLite's own clock would give."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03}"
+
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
         """An aware datetime in UTC."""
         if isinstance(value, str):

@@ -1,19 +1,25 @@
 """Reading the ledger on a plain connection, whoever's transaction it is in."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.occurrences import latest_of_each
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
+    OccurrenceRecord,
     RangeRecord,
     RunRecord,
     TransitionRecord,
 )
 from datamigrate.database.ledger.tables import Tables, columns_in
+from datamigrate.database.ledger.undo import UndoSize, undo_sizes
 from datamigrate.database.ledger.upgrading import ledger_version
+from datamigrate.thought.agenda import Recurrence
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.tuning import tuning_from
 from datamigrate.words.claim import Tally, person
@@ -21,20 +27,25 @@ from datamigrate.words.claim import Tally, person
 
 def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     """Everything it knows of migrations; nothing where it does not exist. Raises LedgerTooNew."""
+    at = connection.scalar(sa.select(now())) or datetime.now(UTC)
     if (version := ledger_version(connection, tables)) is None:
-        return LedgerView()
+        return LedgerView(at=at)
     ranges: dict[str, list[RangeRecord]] = {}
     for row in connection.execute(
         sa.select(*columns_in(tables.range, version)).order_by(tables.range.c.number)
     ):
         ranges.setdefault(row.migration, []).append(_range_record(row))
+    undo = undo_sizes(connection, tables)
+    occurrences = latest_of_each(connection, tables, version)
     migrations = {
-        row.name: _migration_record(row, tuple(ranges.get(row.name, ())))
+        row.name: _migration_record(
+            row, tuple(ranges.get(row.name, ())), occurrences.get(row.name), undo.get(row.name)
+        )
         for row in connection.execute(
             sa.select(*columns_in(tables.migration, version)).order_by(tables.migration.c.name)
         )
     }
-    return LedgerView(migrations, exists=True)
+    return LedgerView(migrations, exists=True, at=at)
 
 
 def read_runs(connection: Connection, tables: Tables, limit: int) -> list[RunRecord]:
@@ -71,7 +82,9 @@ def _range_record(row: Any) -> RangeRecord:
     )
 
 
-def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRecord:
+def _migration_record(
+    row: Any, ranges: tuple[RangeRecord, ...], occurrence: OccurrenceRecord | None, undo: UndoSize | None
+) -> MigrationRecord:
     return MigrationRecord(
         name=row.name,
         state=State(row.state),
@@ -87,5 +100,14 @@ def _migration_record(row: Any, ranges: tuple[RangeRecord, ...]) -> MigrationRec
         moved_by=row._mapping.get("moved_by"),
         moved_at=row._mapping.get("moved_at"),
         tuning=tuning_from(row._mapping.get("tuning")),
+        waiting=row._mapping.get("waiting"),
+        waiting_since=row._mapping.get("waiting_since"),
         ranges=ranges,
+        undo=undo,
+        recurrence=Recurrence(
+            schedule=row._mapping.get("schedule"),
+            since=row._mapping.get("scheduled_at"),
+            due=occurrence.due_at if occurrence else None,
+            is_open=occurrence is not None and occurrence.finished_at is None,
+        ),
     )

@@ -1,9 +1,11 @@
 """What the ledger tells: plain data, read in one go."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from datamigrate.database.ledger.undo import UndoSize
+from datamigrate.thought.agenda import UNSCHEDULED, Recurrence
 from datamigrate.thought.lifecycle import Standing, State
 from datamigrate.thought.planner import Record
 from datamigrate.thought.tuning import UNTUNED, Tuning
@@ -44,7 +46,11 @@ class MigrationRecord:
     moved_by: str | None = None
     moved_at: datetime | None = None
     tuning: Tuning = UNTUNED
+    waiting: str | None = None
+    waiting_since: datetime | None = None
     ranges: tuple[RangeRecord, ...] = ()
+    undo: UndoSize | None = None
+    recurrence: Recurrence = UNSCHEDULED
 
     @property
     def standing(self) -> Standing:
@@ -77,7 +83,8 @@ class MigrationRecord:
 
     def for_planning(self) -> Record:
         """What the planner needs of it."""
-        return Record(self.state, self.checksum, self.rows, self.started_at is not None, self.standing)
+        begun = self.started_at is not None
+        return Record(self.state, self.checksum, self.rows, begun, self.standing, self.recurrence)
 
 
 @dataclass(frozen=True)
@@ -116,11 +123,24 @@ class TransitionRecord:
 
 
 @dataclass(frozen=True)
+class OccurrenceRecord:
+    """One occurrence of a recurring migration; no outcome means that it is open."""
+
+    migration: str
+    due_at: datetime
+    begun_at: datetime
+    finished_at: datetime | None
+    outcome: str | None
+    rows: int | None
+
+
+@dataclass(frozen=True)
 class LedgerView:
-    """The whole ledger at one moment; empty where there is none yet."""
+    """The whole ledger at one moment, `at` by the database's clock; empty where there is none yet."""
 
     migrations: dict[str, MigrationRecord] = field(default_factory=dict)
     exists: bool = False
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def for_planning(self) -> dict[str, Record]:
         """What the planner needs of it."""
@@ -132,5 +152,5 @@ def as_facts(record: Any) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
-        if name != "ranges"
+        if name not in ("ranges", "undo")
     }

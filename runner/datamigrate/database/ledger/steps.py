@@ -1,16 +1,18 @@
 """Steps of the ledger on a plain connection: the runner takes them within its transactions, and Alembic's
 hooks take them within Alembic's."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from datamigrate.database.ledger import occurrences
 from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.ranges import fold
 from datamigrate.database.ledger.tables import Tables
-from datamigrate.thought.lifecycle import Cause, State, advance
+from datamigrate.thought.lifecycle import TRANSITIONS, Cause, State, advance
 from datamigrate.words.claim import Owner
 from datamigrate.words.errors import UnknownMigration
 from datamigrate.words.migration import Migration
@@ -51,6 +53,8 @@ def move(
         "moved_by": str(owner),
         "moved_at": now(),
         "finished_at": None,
+        "waiting": None,
+        "waiting_since": None,
     }
     if after is State.DONE:
         values |= {"finished_at": now(), "tuning": None}
@@ -59,6 +63,8 @@ def move(
     )
     if updated.rowcount != 1:
         raise UnknownMigration(f"The ledger has no migration {name}.")
+    if after is State.DONE:
+        occurrences.close(connection, tables, name, str(cause))
     note(connection, tables, owner, name, before, cause, reason)
     return after
 
@@ -85,6 +91,13 @@ def _kept(reason: str | None) -> str | None:
     return reason and redacted(reason)
 
 
+def wait(connection: Connection, tables: Tables, name: str, why: str | None) -> None:
+    """Keep why those who work on a migration wait just now, and since when; None when they go on."""
+    t = tables.migration
+    since = None if why is None else sa.func.coalesce(t.c.waiting_since, now())
+    connection.execute(sa.update(t).where(t.c.name == name).values(waiting=_kept(why), waiting_since=since))
+
+
 def begin_again(
     connection: Connection, tables: Tables, migration: Migration, keep_counts: bool = True
 ) -> None:
@@ -92,6 +105,26 @@ def begin_again(
     claim then is fenced out."""
     _rewind(connection, tables, migration.name, keep_counts)
     adopt(connection, tables, migration)
+
+
+def take_turn(
+    connection: Connection, tables: Tables, owner: Owner, migration: Migration, due: datetime, why: str
+) -> bool:
+    """Begin the occurrence for a due time, from the first row; False, and nothing is changed, when another run
+    has begun it already, is still at one before, or an operator has halted it."""
+    name, t = migration.name, tables.migration
+    locked = sa.select(t.c.state).where(t.c.name == name).with_for_update()
+    state = State(connection.execute(locked).scalar_one())
+    last = occurrences.latest(connection, tables, name)
+    is_begun = last is not None and last.due_at >= due
+    is_going_on = last is not None and last.finished_at is None and state is not State.FAILED
+    if is_begun or is_going_on or (state, Cause.DUE) not in TRANSITIONS:
+        return False
+    occurrences.close(connection, tables, name, "given up")
+    move(connection, tables, owner, name, state, Cause.DUE, why)
+    begin_again(connection, tables, migration, keep_counts=False)
+    occurrences.begin(connection, tables, name, due)
+    return True
 
 
 def _rewind(connection: Connection, tables: Tables, name: str, keep_counts: bool) -> None:

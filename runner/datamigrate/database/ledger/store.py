@@ -6,6 +6,7 @@ connection. Every write that must find its row checks that it touched exactly on
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,12 +22,19 @@ from datamigrate.database.ledger.checkpoint import (
     orders_from,
 )
 from datamigrate.database.ledger.clock import ago, now
+from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
-from datamigrate.database.ledger.records import LedgerView, Orders, RunRecord, TransitionRecord
+from datamigrate.database.ledger.records import (
+    LedgerView,
+    OccurrenceRecord,
+    Orders,
+    RunRecord,
+    TransitionRecord,
+)
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import HALTED, Cause, Standing, State
+from datamigrate.thought.lifecycle import FORTH, UNDOING, Cause, Course, Standing, State, advance
 from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
@@ -43,10 +51,11 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """The ledger in one schema of a database, as one process of one person writes it."""
+    """The ledger in one schema of a database, as one process of one person writes it on its way forth, or back."""
 
     owner: Owner
     schema: str | None = None
+    course: Course = FORTH
 
     @property
     def tables(self) -> Tables:
@@ -92,6 +101,26 @@ class Ledger:
         """Make the migration known as pending, with one range, unless it is known already."""
         await connection.run_sync(steps.enrol, self.tables, migration)
 
+    async def schedule(
+        self, connection: AsyncConnection, migration: Migration, schedule: str | None, at: datetime
+    ) -> None:
+        """Remember which schedule a migration has since when; None is none any more."""
+        await self.enrol(connection, migration)
+        await connection.run_sync(keep_schedule, self.tables, migration.name, schedule, at)
+
+    async def take_turn(
+        self, connection: AsyncConnection, migration: Migration, due: datetime, why: str
+    ) -> bool:
+        """Begin the occurrence for a due time; False when another run has, or is still at one before."""
+        await self.enrol(connection, migration)
+        return await connection.run_sync(steps.take_turn, self.tables, self.owner, migration, due, why)
+
+    async def occurrences(
+        self, connection: AsyncConnection, name: str, limit: int = 20
+    ) -> Sequence[OccurrenceRecord]:
+        """The latest occurrences of a recurring migration, newest first."""
+        return await connection.run_sync(read_occurrences, self.tables, name, limit)
+
     async def claim(
         self,
         connection: AsyncConnection,
@@ -110,14 +139,14 @@ class Ledger:
         """
         name = migration.name
         record = (await connection.execute(self._locked(name))).one()
-        if record.state == State.DONE:
+        if record.state == self.course.ended:
             return None
-        if record.state in HALTED:
+        if record.state in self.course.halts:
             return (await self.orders(connection, name)).standing
         ranges = await connection.run_sync(read_ranges, self.tables, name, expiry)
         absent = (self.owner.identity, *gone)
         busy = tuple(r for r in ranges if not r.is_free(*absent))
-        edited = record.checksum != migration.checksum
+        edited = self.course is FORTH and record.checksum != migration.checksum
         free = next((r for r in ranges if r.is_free(*absent) and not r.exhausted), None)
         if busy and (alone or edited or free is None):
             return Held(tuple(str(r.owner) for r in busy), busy)
@@ -128,9 +157,9 @@ class Ledger:
         return await connection.run_sync(occupy, self.tables, self.owner, name, number)
 
     async def _begin(self, connection: AsyncConnection, name: str, state: State, it: Range) -> None:
-        if state is State.RUNNING and it.owner is None:
+        if state is self.course.working and it.owner is None:
             return
-        cause = Cause.TAKEN_OVER if state is State.RUNNING else Cause.RUN
+        cause = Cause.TAKEN_OVER if state is self.course.working else self.course.verb
         taken_from = it.owner if cause is Cause.TAKEN_OVER else None
         reason = f"from {taken_from.split('|')[1]}" if taken_from else None
         await self._move(connection, name, state, cause, reason)
@@ -246,6 +275,10 @@ class Ledger:
         if updated.rowcount != 1:
             raise UnknownMigration(f"The ledger has no migration {name}.")
 
+    async def wait(self, connection: AsyncConnection, name: str, why: str | None) -> None:
+        """Keep why those who work on it wait just now, and since when; None when they go on."""
+        await connection.run_sync(steps.wait, self.tables, name, why)
+
     async def leave(
         self, connection: AsyncConnection, claim: Claim, cause: Cause, reason: str | None = None
     ) -> State:
@@ -261,7 +294,7 @@ class Ledger:
         others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
         if cause is Cause.STOP and (await connection.execute(others.limit(1))).first():
             return state
-        if state is State.RUNNING:
+        if state is self.course.working:
             return await self._move(connection, claim.migration, state, cause, reason)
         return state
 
@@ -285,16 +318,24 @@ class Ledger:
         """
         await self.enrol(connection, migration)
         record = (await connection.execute(self._locked(migration.name))).one()
-        state = await self._move(connection, migration.name, State(record.state), cause, reason)
+        before = State(record.state)
+        advance(migration.name, before, cause, recurs=migration.options.schedule is not None)
+        state = await self._move(connection, migration.name, before, cause, reason)
         if fences:
             await self._fence(connection, migration.name)
-        if cause is Cause.RESET:
+        turns = (before in UNDOING) is not (state in UNDOING)
+        if cause is Cause.RESET or turns:
             await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
         if cause is Cause.REOPEN:
             await connection.run_sync(steps.begin_again, self.tables, migration)
         if cause is Cause.STAMP:
             await connection.run_sync(steps.adopt, self.tables, migration)
         return state
+
+    async def note(self, connection: AsyncConnection, name: str, cause: Cause, reason: str | None) -> None:
+        """Keep in the history what an operator does besides. Raises LifecycleError."""
+        state = (await connection.execute(self._locked(name))).one().state
+        await connection.run_sync(steps.note, self.tables, self.owner, name, State(state), cause, reason)
 
     async def tune(
         self,

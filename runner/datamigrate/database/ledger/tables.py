@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from datamigrate.database.ledger.clock import Instant, now
 
-VERSION = 2
+VERSION = 3
 PREFIX = "datamigrate_"
 SINCE = "since"
 
@@ -23,6 +23,8 @@ class Tables:
     range: sa.Table
     run: sa.Table
     transition: sa.Table
+    undo: sa.Table
+    occurrence: sa.Table
 
 
 @cache
@@ -55,6 +57,10 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("moved_by", sa.Text, comment="who moved it to its state", info={SINCE: 2}),
         sa.Column("moved_at", Instant, info={SINCE: 2}),
         sa.Column("tuning", sa.Text, comment="the pace an operator has set, as JSON", info={SINCE: 2}),
+        sa.Column("waiting", sa.Text, comment="why no batch begins just now", info={SINCE: 3}),
+        sa.Column("waiting_since", Instant, info={SINCE: 3}),
+        sa.Column("schedule", sa.Text, comment="when it is due again, as cron writes it", info={SINCE: 3}),
+        sa.Column("scheduled_at", Instant, comment="since when it has this schedule", info={SINCE: 3}),
     )
     ranges = sa.Table(
         f"{PREFIX}range",
@@ -101,7 +107,34 @@ def ledger_tables(schema: str | None = None) -> Tables:
         sa.Column("owner", sa.Text, nullable=False),
         sa.Column("at", Instant, nullable=False, server_default=now()),
     )
-    return Tables(metadata, ledger, migration, ranges, run, transition)
+    undo = sa.Table(
+        f"{PREFIX}undo",
+        metadata,
+        sa.Column("id", serial, primary_key=True),
+        sa.Column("migration", sa.Text, nullable=False),
+        sa.Column("shape", sa.Text, nullable=False, comment="table, key and columns of the images, as JSON"),
+        sa.Column("key", sa.Text, nullable=False, comment="the row's key, as an image of its columns"),
+        sa.Column("before", sa.Text, nullable=False, comment="the columns before the batch, as an image"),
+        sa.Column("after", sa.Text, comment="the same columns behind it; NULL when the row is gone"),
+        sa.Column("outcome", sa.Text, comment="once a revert has been here: undone, or changed since"),
+        sa.Column("at", Instant, nullable=False, server_default=now()),
+        sa.Index(f"ix_{PREFIX}undo_migration", "migration", "id"),
+        info={SINCE: 3},
+    )
+    occurrence = sa.Table(
+        f"{PREFIX}occurrence",
+        metadata,
+        sa.Column(
+            "migration", sa.Text, sa.ForeignKey(migration.c.name, ondelete="CASCADE"), primary_key=True
+        ),
+        sa.Column("due_at", Instant, primary_key=True),
+        sa.Column("begun_at", Instant, nullable=False, server_default=now()),
+        sa.Column("finished_at", Instant),
+        sa.Column("outcome", sa.Text, comment="empty while it is open"),
+        sa.Column("rows", sa.BigInteger),
+        info={SINCE: 3},
+    )
+    return Tables(metadata, ledger, migration, ranges, run, transition, undo, occurrence)
 
 
 def since(item: sa.Table | sa.Column[Any]) -> int:

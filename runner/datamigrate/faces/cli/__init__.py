@@ -2,11 +2,11 @@
 
 import sys
 
-from datamigrate.faces.cli import beginning, examining, looking, working
+from datamigrate.faces.cli import beginning, examining, lasting, looking, undoing, working
 from datamigrate.faces.cli.frame import cli
 from datamigrate.words.exits import Exit
 
-__all__ = ["beginning", "cli", "examining", "looking", "main", "working"]
+__all__ = ["beginning", "cli", "examining", "lasting", "looking", "main", "undoing", "working"]
 
 
 def main() -> None:

@@ -80,23 +80,11 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
     def call(context: click.Context, /, **options: Any) -> None:
         names = Globals.__dataclass_fields__
         mine = Globals(**{name: options.pop(name) for name in names})
-        settings = mine.over(context.obj or Globals())
-        _keep_secrets(settings)
-        from datamigrate.faces.output import output_for
-
-        output = output_for(
-            settings.as_json, settings.quiet, settings.color, settings.log_format, settings.verbose
-        )
         try:
-            code = function(output, lambda: _application(settings), **options) or Exit.OK
-        except DatamigrateError as error:
-            output.error(error)
-            code = error.exit
+            code = _called(function, mine.over(context.obj or Globals()), options)
         except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
             code = Exit.INTERRUPTED
-        except Exception as error:
-            output.surprise(error)
-            code = Exit.FAILED
         context.exit(int(code))
 
     return call
@@ -105,6 +93,23 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
 def _keep_secrets(settings: Globals) -> None:
     learn(settings.url, *settings.x, *(os.environ.get(name) for name in ("DATAMIGRATE_URL", "DATABASE_URL")))
     learn_secret(os.environ.get("PGPASSWORD"))
+
+
+def _called(function: Callable[..., Exit | None], settings: Globals, options: dict[str, Any]) -> Exit:
+    _keep_secrets(settings)
+    from datamigrate.faces.output import output_for
+
+    output = output_for(
+        settings.as_json, settings.quiet, settings.color, settings.log_format, settings.verbose
+    )
+    try:
+        return function(output, lambda: _application(settings), **options) or Exit.OK
+    except DatamigrateError as error:
+        output.error(error)
+        return error.exit
+    except Exception as error:
+        output.surprise(error)
+        return Exit.FAILED
 
 
 def _application(settings: Globals) -> Application:

@@ -78,10 +78,11 @@ def plan(
     import anyio
 
     from datamigrate.faces.render import plan_facts, plan_summary, plan_table
+    from datamigrate.thought.agenda import Agenda
 
     if to_heads or target:
         return _plan_journey(output, get(), target or "heads", exit_code)
-    situation = anyio.run(get().situation, names, tags)
+    situation = anyio.run(get().situation, names, tags, Agenda(asked=frozenset(names)))
     output.complain(situation)
     output.data(plan_facts(situation), plan_table(situation.plan))
     output.say(plan_summary(situation.plan))
@@ -142,6 +143,7 @@ def _plan_journey(output: Output, application: Application, target: str, exit_co
 def _standing(plan: Any) -> Exit:
     from datamigrate.thought.planner import Action
 
-    if plan.to_do or plan.having(Action.DRIFTED) or plan.having(Action.HALTED):
+    unfinished = (Action.DRIFTED, Action.HALTED, Action.WAITING)
+    if plan.to_do or any(plan.having(action) for action in unfinished):
         return Exit.PENDING
     return Exit.BLOCKED if plan.having(Action.BLOCKED) else Exit.OK

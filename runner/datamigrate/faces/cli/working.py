@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 NICE = click.FloatRange(0, 1, max_open=True)
 
+NO_THROTTLE = click.option(
+    "--no-throttle", is_flag=True, help="Go on however the database is: for emergencies."
+)
+METRICS_PORT = click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve metrics for Prometheus there.",
+)
+
 
 @cli.command()
 @click.argument("names", nargs=-1)
@@ -47,7 +57,7 @@ NICE = click.FloatRange(0, 1, max_open=True)
     "--max-time",
     callback=duration,
     metavar="DURATION",
-    help="Stop cleanly after this long (exit 75), e.g. 25m.",
+    help="Stop cleanly after this long (exit 75), e.g. 25m. Dry run: for each migration [5s].",
 )
 @click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
@@ -59,8 +69,14 @@ NICE = click.FloatRange(0, 1, max_open=True)
     help="Work on so many ranges at once.",
 )
 @click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
+@click.option("--due", is_flag=True, help="Only what has a schedule and is due: for cron and CronJobs.")
+@click.option("--until", metavar="TIME", help="Stop cleanly at this time of the day (exit 75), e.g. 06:00.")
+@click.option("--wait-for-window", is_flag=True, help="Wait until a window opens, instead of exit 75.")
+@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@NO_THROTTLE
+@METRICS_PORT
 @verb
 def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **options: Any) -> Exit:
     """Run what is pending, in batches, and verify it."""
@@ -86,7 +102,10 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 @click.option(
     "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
 )
+@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
 @click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@NO_THROTTLE
+@METRICS_PORT
 @verb
 def upgrade(output: Output, get: Get, /, revision: str, **options: Any) -> Exit:
     """Walk schema and data together: schema up to a gate, the data behind it, on to REVISION [heads]."""

@@ -1,9 +1,10 @@
-"""Tables of many rows, quickly printed."""
+"""Tables for people, in which every cell is text: what stands in a database may look like markup."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -11,17 +12,24 @@ from rich.text import Text
 GAP = 2
 
 
-class Grid(Table):
-    """A table without lines. Where its rows fit they are printed as they are; rich itself measures and wraps every
-    cell several times over, which takes seconds for a thousand rows."""
+class TextTable(Table):
+    """A table without lines around it, with these columns.
+
+    Where its rows fit they are printed as they are: rich itself measures and wraps every cell several times
+    over, which takes seconds for a thousand rows.
+    """
 
     def __init__(self, *columns: str) -> None:
         super().__init__(box=None, header_style="bold", pad_edge=False)
         for column in columns:
             self.add_column(column, overflow="fold")
 
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        """Add a row; a string is shown as it is."""
+        super().add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        columns = [[_text(cell) for cell in (column.header, *column.cells)] for column in self.columns]
+        columns = [[_plain(cell) for cell in (column.header, *column.cells)] for column in self.columns]
         widths = [max(map(_width, cells)) for cells in columns]
         has_long = any("\n" in str(cell) for cells in columns for cell in cells)
         if has_long or sum(widths) + GAP * (len(widths) - 1) > options.max_width:
@@ -48,12 +56,16 @@ class Grid(Table):
         yield Segment(f"{plain.rstrip()}\n")
 
 
-def _text(cell: object) -> str | Text:
-    if isinstance(cell, Text):
-        return cell
-    plain = str(cell)
-    return Text.from_markup(plain, end="") if "[" in plain else plain
+def _plain(cell: RenderableType) -> str | Text:
+    return cell if isinstance(cell, Text) and (cell.style or cell.spans) else str(cell)
 
 
 def _width(cell: str | Text) -> int:
     return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
+
+
+def printable(text: str) -> str:
+    """The text in one line, with what a terminal would act upon written out: `\\n`, `\\x1b`."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,241 @@
+"""The undo log: the statements that keep what a batch is about to change, and that put it back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from datamigrate.database.images import TypeNamed, image, value
+from datamigrate.database.keyset import column_of
+from datamigrate.words.errors import SchemaError
+
+VERSION = 1
+
+UNDONE = "undone"
+CHANGED = "changed since"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the images of an entry are of. Of a row that was deleted the log has all columns."""
+
+    table: str
+    schema: str | None
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    deleted: bool
+
+    def __str__(self) -> str:
+        return json.dumps({"v": VERSION} | asdict(self), separators=(",", ":"))
+
+
+def shape_from(text: str) -> Shape:
+    """The shape that was kept. Raises SchemaError for one of another version."""
+    kept = json.loads(text)
+    if kept.pop("v") != VERSION:
+        raise SchemaError(
+            "The undo log was written by another version of datamigrate.", "Revert with that one."
+        )
+    return Shape(**kept | {"key": tuple(kept["key"]), "columns": tuple(kept["columns"])})
+
+
+@dataclass(frozen=True)
+class Part:
+    """The entries with these numbers, both included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class UndoLog:
+    """The entries of one migration, of one shape, in the ledger's table `undo`; `types` are those of the
+    table's columns, by name."""
+
+    dialect: str
+    undo: sa.Table
+    migration: str
+    table: sa.TableClause
+    shape: Shape
+    types: Mapping[str, sa.types.TypeEngine[Any]]
+
+    @property
+    def key(self) -> list[sa.ColumnElement[Any]]:
+        """The key's columns."""
+        return [_raw(self.table, name) for name in self.shape.key]
+
+    @property
+    def columns(self) -> list[sa.ColumnElement[Any]]:
+        """The columns whose values are kept."""
+        return [_raw(self.table, name) for name in self.shape.columns]
+
+    # keeping ----------------------------------------------------------------------------------------
+
+    def update_and_keep(self, update: sa.Update, rows: sa.ColumnElement[bool], locks: bool) -> sa.Insert:
+        """The update, with what it changes kept by the same statement. One that `locks` has others wait who are
+        about to change these rows; without, the update itself has to see that nobody does."""
+        keys = [c.label(f"key_{i}") for i, c in enumerate(self.key)]
+        columns = [c.label(f"column_{i}") for i, c in enumerate(self.columns)]
+        found = sa.select(*keys, *columns).select_from(self.table).where(rows)
+        if locks:
+            found = found.with_for_update(key_share=True, of=self.table)
+        old = found.cte("datamigrate_old")
+        olds = list(old.c)
+        changed = (
+            update.where(*(mine == theirs for mine, theirs in zip(self.key, olds, strict=False)))
+            .returning(
+                self._image(olds[: len(keys)]).label("key"),
+                self._image(olds[len(keys) :]).label("before"),
+                self._image(self.columns).label("after"),
+            )
+            .cte("datamigrate_changed")
+        )
+        return self._insert(self._entry(changed.c.key, changed.c.before, changed.c.after))
+
+    def delete_and_keep(self, delete: sa.Delete) -> sa.Insert:
+        """The deletion, with the rows that go kept by the same statement."""
+        images = self._image(self.key).label("key"), self._image(self.columns).label("before")
+        gone = delete.returning(*images).cte("datamigrate_gone")
+        return self._insert(self._entry(gone.c.key, gone.c.before, sa.null()))
+
+    def last(self) -> sa.Select[Any]:
+        """The number of the latest entry."""
+        return sa.select(sa.func.coalesce(sa.func.max(self.undo.c.id), 0))
+
+    def keep(self, rows: sa.ColumnElement[bool]) -> sa.Insert:
+        """Keep these rows as they are; what becomes of them is not known yet."""
+        old = self._entry(self._image(self.key), self._image(self.columns), sa.null())
+        return self._insert(old.select_from(self.table).where(rows))
+
+    def complete(self, mark: int) -> sa.Update:
+        """Add what has become of the rows kept since the `mark`."""
+        after = sa.select(self._image(self.columns)).select_from(self.table).where(self._is_of(self.undo))
+        return (
+            sa.update(self.undo)
+            .where(self.undo.c.id > mark)
+            .values(after=after.correlate(self.undo).scalar_subquery())
+        )
+
+    def drop_unchanged(self, mark: int) -> sa.Delete:
+        """Forget rows kept since the `mark` that are as they were: they were left alone."""
+        return sa.delete(self.undo).where(self.undo.c.id > mark, self.undo.c.after == self.undo.c.before)
+
+    # putting back -----------------------------------------------------------------------------------
+
+    def put_back(self, part: Part) -> sa.Update | sa.Insert:
+        """Give the rows of this part of the entries their old values, or their being; of a row with several
+        entries the latest counts. Rows that are not as the batch left them are passed over."""
+        entry = self.undo.alias("entry")
+        latest = entry.c.id.in_(self._latest(part))
+        olds = {
+            name: value(self.dialect, entry.c.before, i, self.types[name])
+            for i, name in enumerate(self.shape.columns)
+        }
+        if not self.shape.deleted:
+            unchanged = self._image(self.columns) == entry.c.after
+            return sa.update(self.table).where(latest, self._is_of(entry), unchanged).values(olds)
+        rows = sa.select(*olds.values()).where(latest)
+        kind = InsertAnyValue if self.dialect == "postgresql" else sqlite.Insert
+        return kind(self.table).from_select(list(olds), rows).on_conflict_do_nothing()
+
+    def settle(self, part: Part) -> sa.Update:
+        """Note of each of these entries, the latest of each row, whether the row is again as it was; gives the
+        outcomes."""
+        undo = self.undo
+        again = (
+            sa.select(sa.literal(1))
+            .select_from(self.table)
+            .where(self._is_of(undo), self._image(self.columns) == undo.c.before)
+            .correlate(undo)
+        )
+        return (
+            sa.update(undo)
+            .where(undo.c.id.in_(self._latest(part)))
+            .values(outcome=sa.case((again.exists(), UNDONE), else_=CHANGED))
+            .returning(undo.c.outcome)
+        )
+
+    def look_at(self, entries: Sequence[int]) -> sa.Select[Any]:
+        """The rows of these entries as they are: the entry's number, whether the row is there, its key as the log
+        has it, and the columns; the latest first."""
+        entry = self.undo.alias("entry")
+        keys = [value(self.dialect, entry.c.key, i, self.types[n]) for i, n in enumerate(self.shape.key)]
+        return (
+            sa.select(entry.c.id, self.key[0].is_not(None), *keys, *self.columns)
+            .select_from(entry.outerjoin(self.table, self._is_of(entry)))
+            .where(entry.c.id.in_(entries))
+            .order_by(entry.c.id.desc())
+        )
+
+    # the inside -------------------------------------------------------------------------------------
+
+    def _latest(self, part: Part) -> sa.Select[Any]:
+        e = self.undo.alias("latest")
+        mine = e.c.migration == self.migration, e.c.shape == str(self.shape), e.c.outcome.is_(None)
+        within = e.c.id.between(part.first, part.last)
+        return sa.select(sa.func.max(e.c.id)).where(*mine, within).group_by(e.c.key)
+
+    def _is_of(self, entry: Any) -> sa.ColumnElement[bool]:
+        return sa.and_(
+            *(
+                column == value(self.dialect, entry.c.key, i, self.types[name])
+                for i, (name, column) in enumerate(zip(self.shape.key, self.key, strict=True))
+            )
+        )
+
+    def _image(self, columns: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+        return image(self.dialect, columns)
+
+    def _entry(self, *images: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        return sa.select(sa.literal(self.migration), sa.literal(str(self.shape)), *images)
+
+    def _insert(self, entries: sa.Select[Any]) -> sa.Insert:
+        names = ["migration", "shape", "key", "before", "after"]
+        return sa.insert(self.undo).from_select(names, entries)
+
+
+class InsertAnyValue(postgresql.Insert):
+    """An INSERT that gives rows also the numbers that the database wants to give itself."""
+
+    inherit_cache = True
+
+
+@compiles(InsertAnyValue, "postgresql")
+def _insert_any_value(element: InsertAnyValue, compiler: SQLCompiler, **options: Any) -> str:
+    text: str = compiler.visit_insert(element, **options)  # type: ignore[no-untyped-call] # untyped there
+    return text.replace(") SELECT ", ") OVERRIDING SYSTEM VALUE SELECT ", 1)
+
+
+async def column_types(
+    connection: AsyncConnection, table: str, schema: str | None
+) -> dict[str, sa.types.TypeEngine[Any]]:
+    """The table's columns that can be written, each with its type; on SQLite, where values have types of their
+    own, that does not matter. Empty where there is no such table."""
+    dialect = connection.dialect.name
+    found = await connection.execute(sa.text(_COLUMNS[dialect]), {"table": table, "schema": schema})
+    return {name: TypeNamed(kind) if dialect == "postgresql" else sa.types.NullType() for name, kind in found}
+
+
+_COLUMNS = {
+    "postgresql": """
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+AND c.relname = :table AND c.relkind IN ('r', 'p', 'v', 'f')
+AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
+ORDER BY a.attnum
+""",
+    "sqlite": """
+SELECT name, type FROM pragma_table_xinfo(:table, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
+""",
+}
+
+
+def _raw(table: sa.TableClause, name: str) -> sa.ColumnElement[Any]:
+    return sa.type_coerce(column_of(table, name), sa.types.NullType())

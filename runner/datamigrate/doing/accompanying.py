@@ -1,0 +1,28 @@
+"""Work with something going on beside it that ends with it."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+
+
+Companion = Callable[[], Coroutine[Any, Any, None]]
+
+
+async def accompanied(work: Callable[[], Awaitable[T]], *by: Companion) -> T:
+    """The work's result, or what it raises, as it is. What goes on beside it is cancelled then."""
+    results: list[T] = []
+    failures: list[Exception] = []
+    async with anyio.create_task_group() as group:
+        for companion in by:
+            group.start_soon(companion)
+        try:
+            results.append(await work())
+        except Exception as error:
+            failures.append(error)
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    return results[0]

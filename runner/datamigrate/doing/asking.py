@@ -1,0 +1,78 @@
+"""Asking others whether the work may go on: a function of the project's own, and an address on the web."""
+
+import inspect
+import urllib.request
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+
+import anyio
+
+from datamigrate.database.database import Database
+from datamigrate.thought.health import Reading
+
+Ask = Callable[[], Awaitable[Reading]]
+
+GOOD, BAD = 0.0, 1.0
+
+
+async def within(patience: float, ask: Ask) -> Reading:
+    """The answer, if it comes within so many seconds; whatever is raised instead is no answer."""
+    try:
+        with anyio.fail_after(patience):
+            return await ask()
+    except TimeoutError:
+        return Reading(trouble=f"no answer within {patience:g} s")
+    except Exception as error:
+        return Reading(trouble=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+async def ask_function(name: str, function: Callable[..., Any], database: Database) -> Reading:
+    """Call it without arguments, or with a connection that only looks, if it takes one.
+
+    None and True let the work go on; False, or a text with the reason, holds it back.
+    """
+    wants_connection = bool(inspect.signature(function).parameters)
+    if not wants_connection:
+        return understood(name, await _called(function))
+    async with database.looking() as connection:
+        if inspect.iscoroutinefunction(function):
+            return understood(name, await function(connection))
+        return understood(name, await connection.run_sync(function))
+
+
+async def _called(function: Callable[[], Any]) -> Any:
+    if inspect.iscoroutinefunction(function):
+        return await function()
+    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+
+def understood(name: str, answer: object) -> Reading:
+    """What somebody's answer means."""
+    if answer is None or answer is True or answer == "":
+        return Reading(GOOD)
+    if answer is False:
+        return Reading(BAD, word=f"{name} says no")
+    if isinstance(answer, str):
+        return Reading(BAD, word=answer.partition("\n")[0])
+    return Reading(trouble=f"{name} answers {type(answer).__name__}; True, False, None or a reason is wanted")
+
+
+async def ask_url(url: str, patience: float) -> Reading:
+    """Whether the address answers 2xx. Neither its path nor its query is repeated: a secret may be in them."""
+    return await anyio.to_thread.run_sync(partial(_fetched, url, patience), abandon_on_cancel=True)
+
+
+def _fetched(url: str, patience: float) -> Reading:
+    host = urlsplit(url).hostname or ""
+    try:
+        with urllib.request.urlopen(url, timeout=patience) as answer:
+            status = answer.status
+    except HTTPError as error:
+        with error:
+            status = error.code
+    except (URLError, OSError) as error:
+        return Reading(trouble=f"{host}: {getattr(error, 'reason', error)}")
+    return Reading(GOOD) if 200 <= status < 300 else Reading(BAD, word=f"{host} answers {status}")

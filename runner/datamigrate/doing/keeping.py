@@ -1,0 +1,125 @@
+"""Keeping, in a batch's transaction, what the batch is about to change."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.authoring.forms import DeleteRows, RowsForm
+from datamigrate.database.database import Database
+from datamigrate.database.dialects import Dialect
+from datamigrate.database.images import FUNCTIONS, exactly
+from datamigrate.database.keyset import Keyset
+from datamigrate.database.references import references_to
+from datamigrate.database.undoing import Shape, UndoLog, column_types
+from datamigrate.words.errors import SchemaError
+
+Change = sa.Update | sa.Delete | sa.Insert
+
+
+class Keeping(Protocol):
+    """What is done besides a change, so that it can be undone."""
+
+    def around(
+        self, connection: AsyncConnection, rows: sa.ColumnElement[bool]
+    ) -> AbstractAsyncContextManager[None]:
+        """Around the change of these rows."""
+
+    def of_update(
+        self, update: sa.Update, rows: sa.ColumnElement[bool], locks: bool
+    ) -> sa.Update | sa.Insert:
+        """The update, or a statement that does it and counts the same rows; `locks` unless the update itself
+        sees that nobody changes its rows meanwhile."""
+
+    def of_delete(self, delete: sa.Delete) -> sa.Delete | sa.Insert:
+        """The deletion, or a statement that does it and counts the same rows."""
+
+
+class NothingKept:
+    """What has no undo log."""
+
+    @asynccontextmanager
+    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+        """Nothing."""
+        yield
+
+    def of_update(
+        self, update: sa.Update, rows: sa.ColumnElement[bool], locks: bool
+    ) -> sa.Update | sa.Insert:
+        """The update itself."""
+        return update
+
+    def of_delete(self, delete: sa.Delete) -> sa.Delete | sa.Insert:
+        """The deletion itself."""
+        return delete
+
+
+NOTHING_KEPT = NothingKept()
+
+
+@dataclass(frozen=True, eq=False)
+class KeptAtOnce(NothingKept):
+    """On PostgreSQL the statement that changes the rows keeps them too: nobody comes in between."""
+
+    log: UndoLog
+
+    @asynccontextmanager
+    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+        """Let the texts be exact."""
+        await connection.execute(exactly())
+        yield
+
+    def of_update(
+        self, update: sa.Update, rows: sa.ColumnElement[bool], locks: bool
+    ) -> sa.Update | sa.Insert:
+        """Both in one."""
+        return self.log.update_and_keep(update, rows, locks)
+
+    def of_delete(self, delete: sa.Delete) -> sa.Delete | sa.Insert:
+        """Both in one."""
+        return self.log.delete_and_keep(delete)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptBeforehand(NothingKept):
+    """On SQLite the transaction has the only write lock: what is kept before a change is what it changes."""
+
+    log: UndoLog
+    dialect: Dialect
+
+    @asynccontextmanager
+    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+        """Keep the rows, and behind the change what has become of them."""
+        await self.dialect.lend_functions(connection, FUNCTIONS)
+        mark = await connection.scalar(self.log.last()) or 0
+        await connection.execute(self.log.keep(rows))
+        yield
+        if not self.log.shape.deleted:
+            await connection.execute(self.log.complete(mark))
+            await connection.execute(self.log.drop_unchanged(mark))
+
+
+async def keeping_for(
+    database: Database, name: str, form: RowsForm, keyset: Keyset, undo: sa.Table
+) -> Keeping:
+    """What keeps what this form changes, if its script says so. Raises SchemaError where an undo could not
+    bring everything back."""
+    if not form.options.undo_log:
+        return NOTHING_KEPT
+    dialect, deletes = database.dialect, isinstance(form, DeleteRows)
+    async with database.looking() as connection:
+        types = await column_types(connection, form.table.name, form.table.schema)
+        taken = await connection.run_sync(references_to, form.table) if deletes else []
+    if lost := [r for r in taken if r.on_delete in ("CASCADE", "SET NULL", "SET DEFAULT")]:
+        raise SchemaError(
+            f"{name}: rows of {lost[0].table} change with those of {form.table.name} (ON DELETE "
+            f"{lost[0].on_delete}), and the undo log would not have them.",
+            "Delete those first, in a data migration with an undo log of its own, or take out undo_log=True.",
+        )
+    columns = tuple(types) if deletes else form.written
+    shape = Shape(form.table.name, form.table.schema, keyset.names, columns, deletes)
+    log = UndoLog(dialect.name, undo, name, form.table, shape, types)
+    return KeptAtOnce(log) if dialect.reads_while_writing else KeptBeforehand(log, dialect)

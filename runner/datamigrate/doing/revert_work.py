@@ -1,0 +1,142 @@
+"""Putting back what the undo log has of a migration, the latest entry first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.database.database import Database
+from datamigrate.database.dialects import Dialect
+from datamigrate.database.dialects.base import Estimate
+from datamigrate.database.images import FUNCTIONS, exactly
+from datamigrate.database.undoing import UNDONE, Part, UndoLog, column_types, shape_from
+from datamigrate.doing.dividing import Division
+from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.errors import SchemaError
+from datamigrate.words.migration import Bounds, Key
+
+
+@dataclass(frozen=True, eq=False)
+class RevertWork:
+    """A walk over the undo log by its numbers, downwards; `logs` has one log for each shape of entry.
+
+    The keys of its claims are these numbers, and its `upper` is the lowest. What has been settled is pending no
+    more, whether its row could be put back or was changed by somebody since.
+    """
+
+    migration: str
+    undo: sa.Table
+    dialect: Dialect
+    logs: Mapping[str, UndoLog]
+
+    computes = False
+    has_slices = True
+
+    async def find_upper(self, connection: AsyncConnection) -> Key | None:
+        """The first entry that was written."""
+        first = await connection.scalar(sa.select(sa.func.min(self.undo.c.id)).where(*self._pending))
+        return None if first is None else (first,)
+
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
+        """Nothing: the entries are chosen where their rows are put back."""
+        return Portion(claim, pace)
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Put the rows of the next entries back that are as the batch left them."""
+        claim = portion.claim
+        assert claim.upper is not None
+        part = await self.choose(connection, claim.cursor, portion.pace.rows)
+        if part is None:
+            return Change(claim.upper, exhausted=True, rows=0)
+        undone, changed = await self.put_back(connection, part)
+        return Change((part.first,), part.first <= claim.upper[0], undone, changed, found=undone + changed)
+
+    async def choose(self, connection: AsyncConnection, cursor: Key | None, rows: int) -> Part | None:
+        """The next entries below the cursor, so many at most; None when there are none."""
+        t = self.undo
+        below = [] if cursor is None else [t.c.id < cursor[0]]
+        some = sa.select(t.c.id).where(*self._pending, *below).order_by(t.c.id.desc()).limit(rows).subquery()
+        ends = sa.select(sa.func.min(some.c.id), sa.func.max(some.c.id))
+        first, last = (await connection.execute(ends)).one()
+        return None if first is None else Part(first, last)
+
+    async def put_back(self, connection: AsyncConnection, part: Part) -> tuple[int, int]:
+        """Settle these entries: how many rows are as they were, and how many somebody has changed since."""
+        await self.prepare_for_values(connection)
+        undone = changed = 0
+        # usually once: more often where a row has several entries, or entries have several shapes
+        while (of_one := await self._of_one_shape(connection, part)) is not None:
+            log, alike = of_one
+            await connection.execute(log.put_back(alike))
+            outcomes = list(await connection.scalars(log.settle(alike)))
+            undone += outcomes.count(UNDONE)
+            changed += len(outcomes) - outcomes.count(UNDONE)
+        return undone, changed
+
+    async def prepare_for_values(self, connection: AsyncConnection) -> None:
+        """Let this transaction read and write images."""
+        if self.dialect.calls_functions:
+            await self.dialect.lend_functions(connection, FUNCTIONS)
+        else:
+            await connection.execute(exactly())
+
+    async def _of_one_shape(self, connection: AsyncConnection, part: Part) -> tuple[UndoLog, Part] | None:
+        t = self.undo
+        among = (*self._pending, t.c.id.between(part.first, part.last))
+        latest = sa.select(t.c.id, t.c.shape).where(*among).order_by(t.c.id.desc()).limit(1)
+        if (head := (await connection.execute(latest)).one_or_none()) is None:
+            return None
+        other = sa.select(sa.func.max(t.c.id)).where(*among, t.c.shape != head.shape)
+        below = await connection.scalar(other)
+        return self.logs[head.shape], Part(part.first if below is None else below + 1, head.id)
+
+    async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
+        """Entries that were not settled."""
+        found = await connection.execute(sa.select(self.undo.c.id).where(*self._pending).limit(5))
+        return tuple(tuple(row) for row in found)
+
+    async def left_alone(self, look: Look) -> int | None:
+        """Every entry is settled."""
+        return None
+
+    async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
+        """Entries of one row must be undone in order: there is one range."""
+        return Division()
+
+    async def count(self, connection: AsyncConnection) -> int:
+        """The entries that were not settled yet."""
+        query = sa.select(sa.func.count()).select_from(self.undo).where(*self._pending)
+        return int(await connection.scalar(query) or 0)
+
+    async def estimate(self, connection: AsyncConnection) -> Estimate | None:
+        """Counted, by the index."""
+        return Estimate(await self.count(connection), "in the undo log")
+
+    @property
+    def _pending(self) -> tuple[sa.ColumnElement[bool], ...]:
+        return self.undo.c.migration == self.migration, self.undo.c.outcome.is_(None)
+
+
+async def revert_work(database: Database, name: str, undo: sa.Table) -> RevertWork:
+    """The work of putting back what the log has of a migration. Raises SchemaError when a column is gone that
+    it would put values into."""
+    logs: dict[str, UndoLog] = {}
+    async with database.looking() as connection:
+        shapes = sa.select(undo.c.shape).distinct().where(undo.c.migration == name, undo.c.outcome.is_(None))
+        for kept in list(await connection.scalars(shapes)):
+            shape = shape_from(kept)
+            types = await column_types(connection, shape.table, shape.schema)
+            if gone := [column for column in (*shape.key, *shape.columns) if column not in types]:
+                raise SchemaError(
+                    f"{name} cannot be reverted: {shape.table}.{gone[0]} is gone, into which the undo log would put "
+                    "values back.",
+                    "Downgrade past the revision that has dropped it (`alembic downgrade`), then revert.",
+                )
+            columns: list[Any] = [sa.column(column) for column in types]
+            table = sa.table(shape.table, *columns, schema=shape.schema)
+            logs[kept] = UndoLog(database.dialect.name, undo, name, table, shape, types)
+    return RevertWork(name, undo, database.dialect, logs)

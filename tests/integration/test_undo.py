@@ -1,0 +1,440 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from datamigrate.authoring.script import Script
+from datamigrate.database.database import Database
+from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.undo import changed_since
+from datamigrate.doing.effort import Workplace
+from datamigrate.doing.owner import this_process
+from datamigrate.doing.revert_work import revert_work
+from datamigrate.doing.reverting import Undone, revert, try_back
+from datamigrate.doing.sampling import RehearsalLimits
+from datamigrate.doing.settings import Budget
+from datamigrate.doing.stopping import Stop
+from datamigrate.testing.crashing import Killer, only_killed
+from datamigrate.thought.lifecycle import Cause
+from datamigrate.words.errors import BatchFailed, SchemaError
+from datamigrate.words.events import Event, Reverted
+from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
+
+pytestmark = pytest.mark.anyio
+
+ROWS = BATCH + 2
+LEDGER = ("range", "migration", "run", "transition", "undo")
+
+
+def kept(form: str) -> str:
+    """The body of a form over `item`, with an undo log."""
+    return FORMS[form].replace("pending=pending", "pending=pending, undo_log=True")
+
+
+async def revert_on(
+    database: Database, script: Script, max_batches: int | None = None, heard: list[Event] | None = None
+) -> Undone:
+    """Undo the script as a process of its own would."""
+    ledger = Ledger(this_process())
+    async with database.writing() as connection:
+        await ledger.command(connection, script.migration, Cause.REVERT, "why")
+    work = await revert_work(database, script.name, ledger.tables.undo)
+    publish = (heard if heard is not None else []).append
+    place = Workplace(database, ledger, Stop(Budget(max_batches=max_batches)), publish)
+    return await revert(place, script, work, SMALL)
+
+
+def rows_of(bench: Bench, table: str = "item") -> list[tuple[Any, ...]]:
+    return bench.database.rows(f"SELECT * FROM {table} ORDER BY 1")
+
+
+# exactly as it was --------------------------------------------------------------------------------------
+
+TYPES = {
+    "boolean": ["true"],
+    "smallint": ["-32768"],
+    "bigint": ["9223372036854775807"],
+    "numeric": ["'NaN'", "1e-300", "1.10", "1.1", "123456789012345678901234567890.123456789"],
+    "numeric(12,4)": ["1.5000"],
+    "real": ["1.1", "'-Infinity'"],
+    "double precision": ["0.1::float8 + 0.2::float8", "'NaN'", "'Infinity'", "'-0'", "5e-324", "1.7976931348623157e308"],
+    "text": ["''", "'it''s \"quoted\" \\ \t\n \U0001f600 é'", "'null'", "'[1]'", "'  '"],
+    "varchar(5)": ["'ab  '"],
+    "char(5)": ["'ab'"],
+    '"char"': ["'x'"],
+    "bytea": ["'\\x00ff41'", "''"],
+    "date": ["'0044-03-15 BC'", "'infinity'"],
+    "time": ["'23:59:59.999999'"],
+    "time with time zone": ["'12:00:00.5+05:30'"],
+    "timestamp": ["'294276-12-31 23:59:59.999999'", "'-infinity'"],
+    "timestamp with time zone": ["'2026-03-29 02:30:00.123456+01'", "'1900-01-01 00:00:00+00'"],
+    "interval": ["'-1 year 2 days -03:04:05.678'"],
+    "uuid": ["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"],
+    "json": ["'{\"b\": 1,   \"a\": null, \"a\": 2}'", "'null'"],
+    "jsonb": ["'{\"b\": 1.10, \"a\": [null, \"x\"]}'", "'null'", "'\"text\"'"],
+    "integer[]": ["'{1,NULL,3}'", "'[2:3]={7,8}'", "'{{1,2},{3,4}}'", "'{}'"],
+    "text[]": ["ARRAY['a,b', '{\"c\"}', NULL, 'NULL', '']"],
+    "timestamptz[]": ["ARRAY['2026-01-01 00:00:00.000001+02'::timestamptz]"],
+    "mood": ["'so so'"],
+    "place": ["ROW(1, 'a \"b\", (c)', NULL)"],
+    "positive": ["7"],
+    "int4range": ["'[1,5)'", "'empty'"],
+    "tstzrange": ["'[2026-01-01 00:00:00+00,)'"],
+    "inet": ["'10.0.0.1/24'"],
+    "cidr": ["'10.0.0.0/8'"],
+    "macaddr": ["'08:00:2b:01:02:03'"],
+    "bit(5)": ["B'10110'"],
+    "bit varying": ["B'101'"],
+    "money": ["'-1234.56'"],
+    "point": ["'(1.1,-2.2)'"],
+    "polygon": ["'((0,0),(1,1.5),(2,0))'"],
+    "tsvector": ["'fat:2 cat:3A'"],
+    "pg_lsn": ["'16/B374D848'"],
+    "oid": ["4294967295"],
+}  # fmt: skip
+"""Values of PostgreSQL's types; NULL comes with each."""
+
+
+# a database that writes dates and numbers in its own way
+STYLES = {"datestyle": "'SQL, DMY'", "intervalstyle": "sql_standard", "extra_float_digits": "0"}
+
+# where a text could hide a difference
+BYTES = {name: f"{name}_send" for name in ("interval", "numeric")} | {
+    "real": "float4send",
+    "double precision": "float8send",
+}
+
+
+@pytest.mark.parametrize("styles", [{}, STYLES], ids=["usual", "unusual"])
+async def test_every_type_of_postgresql_comes_back_exactly(
+    postgres_bench: Bench, styles: dict[str, str]
+) -> None:
+    bench, columns = postgres_bench, {f"c{i}": kind for i, kind in enumerate(TYPES)}
+    bench.database.script(
+        "CREATE TYPE mood AS ENUM ('so so', 'fine'); CREATE TYPE place AS (a integer, b text, c date);"
+        "CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE TABLE every (id integer PRIMARY KEY, "
+        f"done boolean, {', '.join(f'{name} {kind}' for name, kind in columns.items())});"
+    )
+    for number in range(max(map(len, TYPES.values())) + 1):
+        values = (v[number] if number < len(v) else "NULL" for v in TYPES.values())
+        bench.database.script(f"INSERT INTO every VALUES ({number}, NULL, {', '.join(values)})")
+    name = bench.database.scalar("SELECT current_database()")
+    bench.database.script("".join(f'ALTER DATABASE "{name}" SET {k} = {v};' for k, v in styles.items()))
+    as_text = (f"{BYTES.get(kind, '')}({name})::text" for name, kind in columns.items())
+    look = f"SELECT id, done, {', '.join(as_text)} FROM every ORDER BY id"
+    before = bench.database.rows(look)
+    declared = ", ".join(f'sa.column("{name}")' for name in ("id", "done", *columns))
+    script = bench.script(
+        f'every = sa.table("every", {declared})\n'
+        "migrate = update_rows(every, pending=every.c.done.is_(None), undo_log=True,\n"
+        f"    values=dict.fromkeys({list(columns)}, sa.null()) | {{'done': sa.true()}})"
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.rows(look) != before
+        undone = await revert_on(database, script)
+    assert (undone.result.outcome, undone.changed) == ("done", 0), undone.result
+    assert bench.database.rows(look) == before
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False),
+    st.binary(max_size=20),
+    st.text(st.characters(codec="utf-8"), max_size=20),
+)
+
+
+@given(rows=st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=20))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+async def test_any_value_of_sqlite_comes_back_exactly_and_with_its_own_type(
+    sqlite_bench: Bench, rows: list[tuple[Any, Any]]
+) -> None:
+    bench = sqlite_bench
+    bench.database.script(
+        "DROP TABLE IF EXISTS every; CREATE TABLE every (key PRIMARY KEY, value, done INTEGER);"
+        + "".join(f"DROP TABLE IF EXISTS datamigrate_{name};" for name in ("ledger", *LEDGER))
+    )
+    with bench.database.engine.begin() as connection:
+        for key, value in {(type(key), key): (key, value) for key, value in rows if key is not None}.values():
+            connection.exec_driver_sql("INSERT OR IGNORE INTO every VALUES (?, ?, NULL)", (key, value))
+    look = "SELECT typeof(key), hex(key), typeof(value), quote(value), value, done FROM every ORDER BY key"
+    before = bench.database.rows(look)
+    script = bench.script(
+        'every = sa.table("every", sa.column("key"), sa.column("value"), sa.column("done"))\n'
+        "migrate = update_rows(every, pending=every.c.done.is_(None), undo_log=True,\n"
+        "    values={every.c.value: sa.literal(1), every.c.done: 1})"
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        undone = await revert_on(database, script)
+    assert (undone.result.outcome, undone.changed) == ("done", 0), undone.result
+    assert repr(bench.database.rows(look)) == repr(before)
+
+
+# every form ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["update", "delete", "compute"])
+async def test_what_a_form_has_changed_is_as_it_was_and_is_pending_again(bench: Bench, form: str) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    before, script, heard = rows_of(bench), bench.script(kept(form)), list[Event]()
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert rows_of(bench) != before
+        undone = await revert_on(database, script, heard=heard)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", ROWS, 0)
+    assert rows_of(bench) == before
+    assert (bench.standing().state, bench.standing().rows) == ("reverted", ROWS)
+    assert [(e.rows, e.changed) for e in heard if isinstance(e, Reverted)] == [(ROWS, 0)]
+
+
+async def test_rows_that_somebody_has_changed_since_stay_and_are_named(bench: Bench) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    script = bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("UPDATE item SET new = -1 WHERE id = 3")
+        bench.database.execute("DELETE FROM item WHERE id = 6")
+        bench.database.execute("UPDATE item SET old = 77 WHERE id = 9")  # not what was written
+        undone = await revert_on(database, script)
+        async with database.looking() as connection:
+            keys = await connection.run_sync(changed_since, Ledger(this_process()).tables, NAME)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", ROWS - 2, 2)
+    assert sorted(keys) == ["3", "6"]
+    assert bench.database.rows(
+        "SELECT id, old, new FROM item WHERE new IS NOT NULL OR id = 9 ORDER BY id"
+    ) == [
+        (3, 1, -1),
+        (9, 77, None),
+    ]
+
+
+async def test_a_row_that_has_come_in_the_place_of_a_deleted_one_stays(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    script = bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("INSERT INTO item (id, serial, new) VALUES (1, 100, 5)")
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (1, 1)
+    assert bench.database.rows("SELECT id, serial FROM item ORDER BY id") == [(1, 100), (2, 1)]
+
+
+async def test_numbers_that_the_database_gives_and_generated_columns_come_back_with_a_row(
+    bench: Bench,
+) -> None:
+    always = "GENERATED ALWAYS AS IDENTITY" if bench.database.dialect == "postgresql" else ""
+    bench.database.script(
+        f'CREATE TABLE item (id INTEGER {always} PRIMARY KEY, new INTEGER, "od d" TEXT UNIQUE, '
+        "twice INTEGER GENERATED ALWAYS AS (id * 2) STORED);"
+    )
+    for text in ("a", "b"):
+        bench.database.execute('INSERT INTO item ("od d") VALUES (:text)', text=text)
+    before, script = rows_of(bench), bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert (await revert_on(database, script)).rows == 2
+    assert rows_of(bench) == before
+
+
+async def test_a_row_changed_twice_goes_back_to_its_beginning_through_its_middle(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    first = bench.script(kept("update").replace("new: item.c.old * 2", "new: item.c.id"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, first)
+        again = bench.script(
+            HOME
+            + "migrate = update_rows(item, pending=item.c.old < 50, undo_log=True,"
+            + " values={item.c.new: 7, item.c.old: item.c.old + 100})"
+        )
+        await reopen(database, again)
+        await bench.run_on(database, again)
+        assert bench.database.rows("SELECT id, old, new FROM item ORDER BY id") == [(1, 100, 7), (2, 101, 7)]
+        undone = await revert_on(database, again)
+    assert (undone.rows, undone.changed) == (4, 0)
+    assert bench.database.rows("SELECT id, old, new FROM item ORDER BY id") == [(1, 0, None), (2, 1, None)]
+
+
+async def reopen(database: Database, script: Script) -> None:
+    async with database.writing() as connection:
+        await Ledger(this_process()).command(connection, script.migration, Cause.RESET, "again")
+
+
+async def test_of_a_row_that_a_script_leaves_alone_nothing_is_kept(bench: Bench) -> None:
+    bench.table(rows=[(i,) for i in range(ROWS)])
+    script = bench.script(
+        HOME
+        + "@compute_rows(item, pending=pending, undo_log=True, reads=[item.c.old], writes=[item.c.new])\n"
+        + 'def migrate(row):\n    return {"new": row.old} if row.old % 2 else None'
+    )
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        assert bench.database.scalar("SELECT count(*) FROM datamigrate_undo") == ROWS // 2
+        assert (await revert_on(database, script)).rows == ROWS // 2
+
+
+async def test_a_column_of_arrays_that_python_computes_is_kept_row_by_row(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.database.script(
+        "CREATE TABLE item (id integer PRIMARY KEY, new text[]); INSERT INTO item VALUES (1), (2);"
+    )
+    script = bench.script(
+        'item = sa.table("item", sa.column("id", sa.Integer), sa.column("new", sa.ARRAY(sa.Text)))\n'
+        "@compute_rows(item, pending=item.c.new.is_(None), undo_log=True, reads=[item.c.id], writes=[item.c.new])\n"
+        'def migrate(row):\n    return {"new": ["a", str(row.id)]}'
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.rows("SELECT new FROM item ORDER BY id") == [(["a", "1"],), (["a", "2"],)]
+        assert (await revert_on(database, script)).rows == 2
+    assert bench.database.rows("SELECT * FROM item ORDER BY id") == [(1, None), (2, None)]
+
+
+# others at work -----------------------------------------------------------------------------------------
+
+
+async def test_workers_side_by_side_keep_what_they_change(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(i,) for i in range(100)])
+    before, script = rows_of(bench), bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script, settings=replace(SMALL, workers=3))
+        assert (await revert_on(database, script)).rows == 100
+    assert rows_of(bench) == before
+
+
+async def test_what_somebody_commits_while_the_batch_waits_for_it_is_what_is_kept(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(1,), (2,)])
+    script = bench.script(
+        HOME
+        + "migrate = update_rows(item, pending=item.c.old < 50, undo_log=True, values={item.c.old: item.c.old + 100})"
+    )
+    async with opened(bench.database) as database, anyio.create_task_group() as group:
+        with bench.database.engine.connect() as other:
+            other.execute(sa.text("UPDATE item SET old = 33 WHERE id = 1"))
+            group.start_soon(bench.run_on, database, script)
+            waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            while not bench.database.scalar(waits):  # noqa: ASYNC110 - another process is waited for
+                await anyio.sleep(0.02)
+            other.commit()
+    assert bench.database.rows("SELECT id, old FROM item ORDER BY id") == [(1, 133), (2, 101)]
+    async with opened(bench.database) as database:
+        assert (await revert_on(database, script)).rows == 2
+    assert bench.database.rows("SELECT id, old FROM item ORDER BY id") == [(1, 33), (2, 1)]
+
+
+# stopped, killed, tried ---------------------------------------------------------------------------------
+
+
+async def test_killed_at_any_step_a_revert_goes_on_and_ends_as_if_undisturbed(bench: Bench) -> None:
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    before, script = rows_of(bench), bench.script(kept("update"))
+    # what comes before its first batch is what comes before a run's
+    killer, at = Killer(since="SELECT min("), 0
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        at_every_step(database, killer)
+        while True:
+            bench.database.script(AS_THE_RUN_LEFT_IT)
+            killer.aim(at := at + 1)
+            if not await is_killed(database, script):
+                break
+            killer.aim(0)
+            if bench.standing().state != "reverted":
+                assert (await revert_on(database, script)).result.outcome == "done"
+            assert_undone(bench, before)
+    assert at > 10
+    assert_undone(bench, before)
+
+
+AS_THE_RUN_LEFT_IT = (
+    "UPDATE item SET new = old * 2; DELETE FROM written; UPDATE datamigrate_undo SET outcome = NULL;"
+    "UPDATE datamigrate_migration SET state = 'done';"
+)
+
+
+async def is_killed(database: Database, script: Script) -> bool:
+    try:
+        undone = await revert_on(database, script)
+    except BaseException as error:
+        if not only_killed(error):
+            raise
+        return True
+    assert undone.result.outcome == "done", undone.result
+    return False
+
+
+def assert_undone(bench: Bench, before: list[tuple[Any, ...]]) -> None:
+    assert rows_of(bench) == before
+    assert bench.written() == list(range(ROWS))
+    assert (bench.standing().state, bench.standing().rows) == ("reverted", ROWS)
+
+
+async def test_a_dry_run_shows_rows_and_leaves_nothing(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,), (3,)])
+    script = bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("INSERT INTO item (id, serial, new) VALUES (2, 100, 5)")
+        before = bench.database.dump()
+        work = await revert_work(database, NAME, Ledger(this_process()).tables.undo)
+        tried = await try_back(database, work, RehearsalLimits(shown=2))
+    assert bench.database.dump() == before
+    assert (tried.pending, tried.undone, tried.changed) == (3, 2, 1)
+    third, second = tried.rows
+    assert (third.before, third.after and third.after["serial"]) == (None, 2)
+    assert second.before == second.after
+
+
+async def test_a_batch_that_fails_says_so_and_goes_on_once_the_cause_is_mended(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    bench.database.script("CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent VALUES (0), (1);")
+    reference = "ADD COLUMN parent INTEGER REFERENCES parent (id)"
+    bench.database.script(f"ALTER TABLE item {reference}; UPDATE item SET parent = serial;")
+    before, script = rows_of(bench), bench.script(kept("delete"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("DELETE FROM parent WHERE id = 0")
+        failed = (await revert_on(database, script)).result.error
+        assert isinstance(failed, BatchFailed)
+        assert "foreign key" in failed.message.lower()
+        assert "`datamigrate revert job` goes on" in failed.hint
+        assert bench.standing().state == "reverting"
+        bench.database.execute("INSERT INTO parent VALUES (0)")
+        assert (await revert_on(database, script)).rows == 2
+    assert rows_of(bench) == before
+
+
+async def test_a_column_that_is_gone_is_told_before_anything_is_done(bench: Bench) -> None:
+    bench.table(rows=[(1,)])
+    script = bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("ALTER TABLE item DROP COLUMN new")
+        with pytest.raises(SchemaError, match=r"item\.new is gone"):
+            await revert_work(database, NAME, Ledger(this_process()).tables.undo)
+
+
+async def test_rows_that_would_go_unkept_with_deleted_ones_are_told_beforehand(bench: Bench) -> None:
+    bench.table(rows=[(1,)])
+    bench.database.script(
+        "CREATE TABLE part (id INTEGER PRIMARY KEY, of INTEGER REFERENCES item (id) ON DELETE CASCADE);"
+    )
+    ran = await bench.run(bench.script(kept("delete")))
+    assert isinstance(ran.result.error, SchemaError)
+    assert "rows of part change with those of item (ON DELETE CASCADE)" in ran.result.error.message
+    assert bench.pending() == 1
