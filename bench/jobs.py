@@ -77,13 +77,17 @@ JOBS = (
 )
 
 TWO_WORKERS = ("--workers", "2")
-NICE = ("--nice",)
+NICE = ("--nice", "0.5")
+SMALL = ("--batch-size", "5000")
 POSTGRESQL = ("postgresql",)
 
 FIELD = (
     Contender("update", LIMIT, "one_statement.py"),
     Contender("update", "update_rows", "ours.py"),
     Contender("update", "update_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
+    Contender(
+        "update", "update_rows, 2 workers, 5,000 a batch", "ours.py", TWO_WORKERS + SMALL, dialects=POSTGRESQL
+    ),
     Contender("update", "UPDATE … WHERE id IN (SELECT … LIMIT)", "in_limit.py"),
     Contender("update", "SQLAlchemy Core, executemany", "core_executemany.py", share=0.1),
     Contender("update", "SQLAlchemy ORM, yield_per and flush", "orm.py", share=0.1),
@@ -111,7 +115,8 @@ FIELD = (
 # who runs while others work on the same table
 MEANWHILE = (
     *(contender for contender in FIELD if contender.job == "update" and contender.options == ()),
-    Contender("update", "update_rows, nice", "ours.py", NICE, dialects=POSTGRESQL),
+    Contender("update", "update_rows, 5,000 a batch", "ours.py", SMALL, dialects=POSTGRESQL),
+    Contender("update", "update_rows, --nice 0.5", "ours.py", NICE, dialects=POSTGRESQL),
     Contender("update", "update_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
 )
 

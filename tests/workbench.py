@@ -307,12 +307,14 @@ def write_log(dialect: str, table: str = "item") -> str:
 
 
 @asynccontextmanager
-async def opened(scratch: ScratchDatabase, read_only: bool = False) -> AsyncIterator[Database]:
+async def opened(
+    scratch: ScratchDatabase, read_only: bool = False, connections: int = 5
+) -> AsyncIterator[Database]:
     """The database as the runner opens it; when all went well, no connection may be out in the end."""
     named = address(scratch.url, "the test", Path("/"))
     if named.file is not None:
         named.file.touch()
-    database = open_database(named, read_only)
+    database = open_database(named, read_only, connections)
     if scratch.dialect == "sqlite":
         for engine in (scratch.engine, database.engine.sync_engine):
             event.listen(engine, "connect", do_not_wait_for_the_disk)

@@ -227,6 +227,32 @@ async def test_no_prepared_statement_no_lock_and_no_setting_outlives_a_run(
                 assert await connection.scalar(sa.text(query)) == 0, query
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["ALTER TABLE item ADD COLUMN extra TEXT", "ALTER TABLE item ALTER COLUMN id TYPE BIGINT"],
+)
+async def test_a_connection_that_knew_a_statement_before_the_table_changed_is_given_up(
+    postgres_database: ScratchDatabase, change: str
+) -> None:
+    postgres_database.script("CREATE TABLE item (id INTEGER PRIMARY KEY); INSERT INTO item VALUES (1)")
+    item = sa.table("item", sa.column("id"))
+    asked = (
+        sa.select(sa.text("*"))
+        .select_from(item)
+        .where(item.c.id > sa.bindparam("least", 0, sa.types.NullType()))
+    )
+
+    async def ask(ours: Database) -> int:
+        async with ours.writing() as connection:
+            return len((await connection.execute(asked)).all())
+
+    async with opened(postgres_database) as ours:
+        assert await ask(ours) == 1
+        postgres_database.script(change)
+        assert await fault_in(ours, ask(ours)) is Fault.LOST
+        assert await ask(ours) == 1
+
+
 # estimates and collations -------------------------------------------------------------------------------
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import event
 from sqlalchemy.util import await_only
 
 from datamigrate.authoring.batch import Batch
@@ -302,7 +303,12 @@ async def test_a_text_key_and_a_composite_key_are_cut_as_well(postgres_bench: Be
 
 
 async def run_both(
-    bench: Bench, forms: dict[str, Form], depends_on: tuple[str, ...] = ()
+    bench: Bench,
+    forms: dict[str, Form],
+    depends_on: tuple[str, ...] = (),
+    workers: int = 2,
+    connections: int = 5,
+    opens: Callable[..., None] = lambda *_: None,
 ) -> tuple[Report, list[Event]]:
     heard: list[Event] = []
     scripts = {}
@@ -314,13 +320,14 @@ async def run_both(
             ),
         )
         scripts[name] = one
-    async with opened(bench.database) as database:
+    async with opened(bench.database, connections=connections) as database:
+        event.listen(database.engine.sync_engine, "connect", opens)
         ledger = Ledger(this_process())
         async with database.writing() as connection:
             await ledger.ensure(connection)
         place = Workplace(database, ledger, Stop(Budget()), heard.append)
         plan = Plan(tuple(Step(one.migration, Action.RUN, "never run") for one in scripts.values()))
-        return await run_plan(place, plan, scripts, with_settings(workers=2)), heard
+        return await run_plan(place, plan, scripts, with_settings(workers=workers)), heard
 
 
 async def test_independent_migrations_are_worked_on_at_the_same_time(postgres_bench: Bench) -> None:
@@ -355,6 +362,22 @@ async def test_a_migration_waits_for_what_it_depends_on_however_many_workers_are
     assert [result.outcome for result in report.results] == ["done", "done"]
     order = [event.migration for event in heard if isinstance(event, Started | Finished)]
     assert order == ["first", "first", "second", "second"]
+
+
+async def test_more_workers_than_connections_take_turns_and_open_no_more(postgres_bench: Bench) -> None:
+    fill(postgres_bench)
+    opened_now: list[object] = []
+    with anyio.fail_after(120):
+        report, _ = await run_both(
+            postgres_bench,
+            {"first": doubling(), "second": doubling()},
+            workers=4,
+            connections=2,
+            opens=lambda connection, _: opened_now.append(connection),
+        )
+    assert [result.outcome for result in report.results] == ["done", "done"]
+    assert postgres_bench.pending() == 0
+    assert len(opened_now) == 2
 
 
 # owners ---------------------------------------------------------------------------------------------------

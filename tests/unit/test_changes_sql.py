@@ -20,8 +20,9 @@ from datamigrate.database.dialects.postgresql import (
 )
 from datamigrate.database.dialects.sqlite import SQLite, update_by_key
 from datamigrate.database.keyset import Keyset
+from datamigrate.database.ledger.checkpoint import checkpoint_statement, checkpoint_values
 from datamigrate.database.ledger.clock import Instant, ago, now
-from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.words.claim import Tally
 from datamigrate.words.migration import Bounds
 from unit.samples import DIALECTS, ORDERS, OWNER, USERS, claim, given, orders, sql, users
@@ -279,32 +280,39 @@ def test_a_single_timeout_is_set_locally_too() -> None:
 # the ledger
 
 
-@pytest.mark.parametrize(
-    ("dialect", "text"),
-    [
-        (
-            "sqlite",
-            "UPDATE datamigrate_range SET cursor=?, upper=?, exhausted=?, sweep=?, rows=?, left_alone=?, "
-            "batches=?, size=?, span=?, seconds=(datamigrate_range.seconds + ?), "
-            "heartbeat=strftime('%Y-%m-%d %H:%M:%f', 'now'), attempts=? "
-            "WHERE datamigrate_range.migration = ? AND datamigrate_range.number = ? "
-            "AND datamigrate_range.generation = ? AND datamigrate_range.owner = ? "
-            "AND datamigrate_range.upper IS ?",
-        ),
-        (
-            "postgresql",
-            "UPDATE datamigrate_range SET cursor=$1::VARCHAR, upper=$2::VARCHAR, exhausted=$3::BOOLEAN, "
-            "sweep=$4::INTEGER, rows=$5::BIGINT, left_alone=$6::BIGINT, batches=$7::BIGINT, "
-            "size=$8::INTEGER, span=$9::INTEGER, seconds=(datamigrate_range.seconds + $10::FLOAT), "
-            "heartbeat=clock_timestamp(), attempts=$11::INTEGER "
-            "WHERE datamigrate_range.migration = $12::VARCHAR AND datamigrate_range.number = $13::INTEGER "
-            "AND datamigrate_range.generation = $14::BIGINT AND datamigrate_range.owner = $15::VARCHAR "
-            "AND datamigrate_range.upper IS NOT DISTINCT FROM $16::VARCHAR",
-        ),
-    ],
+OURS = (
+    "datamigrate_range.migration = {} AND datamigrate_range.number = {} "
+    "AND datamigrate_range.generation = {} AND datamigrate_range.owner = {}"
 )
-def test_a_checkpoint_is_written_by_the_owner_of_this_generation_only(dialect: str, text: str) -> None:
-    assert sql(Ledger(OWNER).checkpoint_statement(claim(upper=(99,)), 0.5), dialect) == text
+WORD = ", ".join(
+    f"(SELECT datamigrate_migration.{column} FROM datamigrate_migration WHERE {{0}} = {{1}}) AS anon_{i}"
+    for i, column in enumerate(("state", "moved_by", "moved_at", "reason", "tuning"), start=1)
+)
+CHECKPOINT = {
+    "sqlite": "UPDATE datamigrate_range SET cursor=?, upper=?, exhausted=?, sweep=?, rows=?, left_alone=?, "
+    "batches=?, size=?, span=?, seconds=(datamigrate_range.seconds + ?), "
+    "heartbeat=strftime('%Y-%m-%d %H:%M:%f', 'now'), attempts=? "
+    f"WHERE {OURS.format(*4 * '?')} AND datamigrate_range.upper IS ? RETURNING {WORD.format('name', '?')}",
+    "postgresql": "UPDATE datamigrate_range SET cursor=$1::VARCHAR, upper=$2::VARCHAR, exhausted=$3::BOOLEAN, "
+    "sweep=$4::INTEGER, rows=$5::BIGINT, left_alone=$6::BIGINT, batches=$7::BIGINT, "
+    "size=$8::INTEGER, span=$9::INTEGER, seconds=(datamigrate_range.seconds + $10::FLOAT), "
+    "heartbeat=clock_timestamp(), attempts=$11::INTEGER "
+    f"WHERE {OURS.format('$12::VARCHAR', '$13::INTEGER', '$14::BIGINT', '$15::VARCHAR')} "
+    "AND datamigrate_range.upper IS NOT DISTINCT FROM $2::VARCHAR "
+    f"RETURNING {WORD.format('datamigrate_migration.name', '$12::VARCHAR')}",
+}
+
+
+@pytest.mark.parametrize("dialect", CHECKPOINT)
+def test_a_checkpoint_is_written_by_the_owner_of_this_generation_only_and_reads_the_word_of_operators(
+    dialect: str,
+) -> None:
+    assert sql(checkpoint_statement(ledger_tables()), dialect) == CHECKPOINT[dialect]
+
+
+def test_the_checkpoint_that_begins_a_walk_may_move_its_end() -> None:
+    begins = sql(checkpoint_statement(ledger_tables(), begins=True), "sqlite")
+    assert begins == CHECKPOINT["sqlite"].replace(" AND datamigrate_range.upper IS ?", "")
 
 
 def test_a_checkpoint_keeps_the_claim() -> None:
@@ -318,28 +326,27 @@ def test_a_checkpoint_keeps_the_claim() -> None:
         size=500,
         span=4000,
     )
-    assert given(Ledger(OWNER).checkpoint_statement(ours, 0.5)) == {
-        "cursor": '{"v":1,"key":[["int","10"]]}',
-        "upper": '{"v":1,"key":[["int","99"]]}',
-        "exhausted": False,
-        "sweep": 1,
-        "rows": 5,
-        "left_alone": 1,
-        "batches": 3,
-        "size": 500,
-        "span": 4000,
-        "seconds_1": 0.5,
-        "attempts": 0,
-        "migration_1": "fill",
-        "number_1": 2,
-        "generation_1": 7,
-        "owner_1": OWNER.identity,
-        "upper_1": '{"v":1,"key":[["int","99"]]}',
+    assert checkpoint_values(ours, 0.5) == {
+        "its_migration": "fill",
+        "its_number": 2,
+        "its_generation": 7,
+        "its_owner": OWNER.identity,
+        "its_cursor": '{"v":1,"key":[["int","10"]]}',
+        "its_upper": '{"v":1,"key":[["int","99"]]}',
+        "its_exhausted": False,
+        "its_sweep": 1,
+        "its_rows": 5,
+        "its_left_alone": 1,
+        "its_batches": 3,
+        "its_size": 500,
+        "its_span": 4000,
+        "its_attempts": 0,
+        "its_seconds": 0.5,
     }
 
 
 def test_a_ledger_in_a_schema_is_written_there() -> None:
-    statement = Ledger(OWNER, "ops").checkpoint_statement(claim(), 0.5)
+    statement = checkpoint_statement(ledger_tables("ops"))
     assert sql(statement, "postgresql").startswith("UPDATE ops.datamigrate_range SET")
 
 

@@ -44,10 +44,12 @@ KEYS: dict[str, tuple[Any, Any]] = {
     "max_deaths": (5, Settings(max_deaths=5)),
     "window": (NIGHT, Configuration(ROOT, timetable=Timetable(window=NIGHT))),
     "timezone": ("Asia/Tokyo", Configuration(ROOT, timetable=Timetable(zone="Asia/Tokyo"))),
+    "max_connections": (4, Settings(max_connections=4)),
     "synchronous_commit": (True, Settings(durable_batches=True)),
 }
 TEXTS = ["scripts", "schema", "engine", "lint_since", "window", "timezone"]
 COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts", "max_deaths"]
+COUNTS = ["first_batch_size", "max_batch_size", "max_sweeps", "max_attempts", "max_connections"]
 DURATIONS = ["target_time", "pause", "lock_timeout", "statement_timeout", "idle_timeout", "claim_expiry"]
 
 
@@ -241,3 +243,16 @@ def test_an_error_in_a_file_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_configuration(project(tmp_path, "[tool.datamigrate]\npause = true\n"))
     assert caught.value.message.startswith(str(tmp_path / "pyproject.toml"))
+
+
+def test_one_connection_is_not_enough() -> None:
+    assert "one to give signs of life" in refusal(max_connections=1).message
+
+
+@pytest.mark.parametrize(
+    ("workers", "most", "connections"), [(1, None, 5), (4, None, 14), (4, 6, 6), (1, 6, 5)]
+)
+def test_a_run_opens_no_more_connections_than_its_budget(
+    workers: int, most: int | None, connections: int
+) -> None:
+    assert Settings(workers=workers, max_connections=most).connections == connections

@@ -8,16 +8,15 @@ import sys
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, Form, FreeForm, UpdateRows
-from datamigrate.authoring.meaning import checksum
 from datamigrate.authoring.options import OF_A_FREE_FORM, options_from
-from datamigrate.authoring.reading import A_SCRIPT, first_problem, parse
+from datamigrate.authoring.reading import A_SCRIPT
 from datamigrate.authoring.script import Library, Script
+from datamigrate.authoring.text import Memory, Text, remembering
 from datamigrate.words.errors import DatamigrateError, GraphError, Place, ScriptError
 from datamigrate.words.migration import Migration, Options
 
@@ -29,11 +28,12 @@ def load_scripts(directory: Path) -> Library:
     """All scripts in `directory`, in file order; what cannot be used is among the problems."""
     scripts: list[Script] = []
     problems: list[DatamigrateError] = []
-    for file in script_files(directory):
-        try:
-            scripts.append(load_script(file))
-        except ScriptError as error:
-            problems.append(error)
+    with remembering(directory) as memory:
+        for file in script_files(directory):
+            try:
+                scripts.append(load_script(file, memory))
+            except ScriptError as error:
+                problems.append(error)
     duplicates = _duplicate_names(scripts)
     taken = {name for name, _ in duplicates}
     return Library(
@@ -47,15 +47,18 @@ def script_files(directory: Path) -> list[Path]:
     return sorted(f for f in directory.glob("*.py") if f.name[0] not in "_." and not f.is_dir())
 
 
-def load_script(file: Path) -> Script:
+def load_script(file: Path, memory: Memory | None = None) -> Script:
     """The script in `file`. Raises ScriptError with file and line."""
     source = _read(file)
-    tree = parse(source, str(file))
-    if problem := first_problem(tree, str(file)):
-        raise problem
-    module = _run_module(file, source)
-    form = _form(module, tree, file)
-    return Script(_identity(module, form, tree, file), form, _revert(module, tree, file))
+    try:
+        text = (memory or Memory()).read(source, str(file))
+    except ScriptError:
+        raise
+    except Exception as error:
+        raise _at_its_line(error, file) from error
+    module = _run_module(file, text.code)
+    form = _form(module, text, file)
+    return Script(_identity(module, form, text, file), form, _revert(module, text, file))
 
 
 def _read(file: Path) -> bytes:
@@ -70,15 +73,14 @@ def _read(file: Path) -> bytes:
         raise ScriptError(f"The file cannot be read ({error.strerror}).", "", Place(str(file))) from None
 
 
-def _run_module(file: Path, source: bytes) -> ModuleType:
+def _run_module(file: Path, code: CodeType) -> ModuleType:
     name = f"datamigrate_script_{abs(hash(file))}"
-    spec = spec_from_file_location(name, file)
-    assert spec is not None
-    module = module_from_spec(spec)
+    module = ModuleType(name)
+    module.__file__ = str(file)
     # dataclasses and typing look their module up by name while it is being run
     sys.modules[name] = module
     try:
-        exec(compile(source, str(file), "exec"), module.__dict__)
+        exec(code, module.__dict__)
     except (Exception, SystemExit) as error:
         raise _at_its_line(error, file) from error
     finally:
@@ -103,18 +105,17 @@ def _at_its_line(error: BaseException, file: Path) -> ScriptError:
     return ScriptError(f"{type(error).__name__}: {error}", "", place)
 
 
-def _identity(module: ModuleType, form: Form, tree: ast.Module, file: Path) -> Migration:
-    title = (ast.get_docstring(tree) or "").partition("\n")[0]
+def _identity(module: ModuleType, form: Form, text: Text, file: Path) -> Migration:
     return Migration(
         name=_name(module, file),
         file=file,
-        title=title,
+        title=text.title,
         requires=_names(module, "requires", file),
         depends_on=_names(module, "depends_on", file, optional=True),
         until=_names(module, "until", file, optional=True),
         tags=form.tags | frozenset(_names(module, "tags", file, optional=True)),
         kind=form.kind,
-        checksum=checksum(tree),
+        checksum=text.checksum,
         options=form.options,
     )
 
@@ -150,64 +151,64 @@ def _names(module: ModuleType, attribute: str, file: Path, optional: bool = Fals
     raise ScriptError(f"`{attribute}` is {value!r}, not a name or several.", "", Place(str(file)))
 
 
-def _form(module: ModuleType, tree: ast.Module, file: Path) -> Form:
+def _form(module: ModuleType, text: Text, file: Path) -> Form:
     migrate = getattr(module, "migrate", None)
     if isinstance(migrate, UpdateRows | DeleteRows | ComputeRows | EachBatch):
         if hasattr(module, "remaining"):
             raise ScriptError(
-                "`remaining` goes with a free-form migrate only.", "", _line_of("remaining", tree, file)
+                "`remaining` goes with a free-form migrate only.", "", _line_of("remaining", text, file)
             )
         return migrate
     if migrate is None:
-        raise _no_migrate(tree, file)
-    return _free_form(module, migrate, tree, file)
+        raise _no_migrate(text, file)
+    return _free_form(module, migrate, text, file)
 
 
-def _free_form(module: ModuleType, migrate: Any, tree: ast.Module, file: Path) -> FreeForm:
+def _free_form(module: ModuleType, migrate: Any, text: Text, file: Path) -> FreeForm:
     remaining = getattr(module, "remaining", None)
-    _must_take_a_session("migrate", migrate, tree, file)
+    _must_take_a_session("migrate", migrate, text, file)
     if remaining is not None:
-        _must_take_a_session("remaining", remaining, tree, file)
+        _must_take_a_session("remaining", remaining, text, file)
     if getattr(module, "undo_log", False):
         raise ScriptError(
             "`undo_log` does not go with a free-form migrate: what it changes is not known.",
             "Use update_rows, compute_rows or delete_rows, or write a `revert` beside `migrate`.",
-            _line_of("undo_log", tree, file),
+            _line_of("undo_log", text, file),
         )
-    return FreeForm(migrate, remaining, _free_options(module, tree, file), frozenset())
+    return FreeForm(migrate, remaining, _free_options(module, text, file), frozenset())
 
 
-def _free_options(module: ModuleType, tree: ast.Module, file: Path) -> Options:
+def _free_options(module: ModuleType, text: Text, file: Path) -> Options:
     said = {name: getattr(module, name) for name in OF_A_FREE_FORM if hasattr(module, name)}
     try:
         return options_from(said)
     except ScriptError as error:
         named = next(name for name in said if f"`{name}`" in error.message)
-        raise ScriptError(error.message, error.hint, _line_of(named, tree, file)) from None
+        raise ScriptError(error.message, error.hint, _line_of(named, text, file)) from None
 
 
-def _must_take_a_session(label: str, function: Any, tree: ast.Module, file: Path) -> None:
+def _must_take_a_session(label: str, function: Any, text: Text, file: Path) -> None:
     if not inspect.iscoroutinefunction(function):
         what = "is not asynchronous" if callable(function) else f"is {type(function).__name__}"
         raise ScriptError(
             f"`{label}` {what}.",
             f"Write `async def {label}(session)`. {A_SCRIPT}",
-            _line_of(label, tree, file),
+            _line_of(label, text, file),
         )
     if len(inspect.signature(function).parameters) != 1:
-        raise ScriptError(f"`{label}` must take one parameter, the session.", "", _line_of(label, tree, file))
+        raise ScriptError(f"`{label}` must take one parameter, the session.", "", _line_of(label, text, file))
 
 
-def _revert(module: ModuleType, tree: ast.Module, file: Path) -> Form | None:
+def _revert(module: ModuleType, text: Text, file: Path) -> Form | None:
     revert = getattr(module, "revert", None)
     if revert is None or isinstance(revert, UpdateRows | DeleteRows | ComputeRows | EachBatch):
         return revert
-    _must_take_a_session("revert", revert, tree, file)
+    _must_take_a_session("revert", revert, text, file)
     return FreeForm(revert, None, Options(), frozenset())
 
 
-def _no_migrate(tree: ast.Module, file: Path) -> ScriptError:
-    functions = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+def _no_migrate(text: Text, file: Path) -> ScriptError:
+    functions = [n for n in text.tree.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
     if not functions:
         return ScriptError(
             "`migrate` is missing.", "See `datamigrate new --help` for the forms.", Place(str(file))
@@ -219,8 +220,8 @@ def _no_migrate(tree: ast.Module, file: Path) -> ScriptError:
     )
 
 
-def _line_of(name: str, tree: ast.Module, file: Path) -> Place:
-    for node in tree.body:
+def _line_of(name: str, text: Text, file: Path) -> Place:
+    for node in text.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             return Place(str(file), node.lineno)
         if isinstance(node, ast.Assign) and any(

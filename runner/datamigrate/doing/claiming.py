@@ -41,7 +41,8 @@ class Claimant:
             if self.effort.began is not None and (why := self.effort.why_stop(self.place.stop)):
                 return self._stopped(why)
             alone = not self.place.wait and self.effort.began is None
-            async with self.place.database.writing() as connection:
+            durable = self.settings().durable_batches
+            async with self.place.database.writing(durable=durable) as connection:
                 await ledger.enrol(connection, self.script.migration)
                 got = await ledger.claim(
                     connection, self.script.migration, self.settings().claim_expiry, gone, alone

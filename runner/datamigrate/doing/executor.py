@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -12,7 +12,8 @@ import stamina
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.database import fault_of
+from datamigrate.database.database import PATIENT, fault_of
+from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.claiming import Claimant
@@ -227,12 +228,12 @@ class Executor:
                 bounds, least = Bounds(claim.cursor, upper), 2 * self.settings.first_rows
                 points = (await self.work.divide(connection, bounds, parts, least)).points
         claim = replace(claim, upper=upper, exhausted=upper is None)
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             claim = await self.place.ledger.begin_walk(connection, claim, points)
         self.claim = claim
 
     async def _range_finished(self) -> Claim | None:
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             return await self.place.ledger.finish_range(connection, self._mine)
 
     async def _reread(self) -> Claim:
@@ -260,7 +261,7 @@ class Executor:
 
     async def _resize(self, pace: Pace) -> None:
         claim = replace(self._mine, size=pace.rows, span=pace.span)
-        async with self.place.database.writing() as connection:
+        async with self._noting() as connection:
             await self.place.ledger.resize(connection, claim)
         self.claim, self.pace, self.ahead = claim, pace, None
 
@@ -303,8 +304,7 @@ class Executor:
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             caution = self.caution.after_batch()
             claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
-            await ledger.checkpoint(connection, claim, seconds)
-            orders = await ledger.orders(connection, claim.migration)
+            orders = await ledger.checkpoint(connection, claim, seconds)
         self.claim, self.pace, self.last_sign = claim, pace, time.monotonic()
         self.caution = caution
         self._heed(orders)
@@ -383,23 +383,24 @@ class Executor:
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
         then none may have been added.
         """
-        database = self.place.database
-        async with database.looking() as connection:
+        leftover = await self._recorded_as_done(alone=0)
+        alone = await self.in_line.left_alone(self.place.database.looking) if leftover else None
+        return leftover if alone is None else await self._recorded_as_done(alone)
+
+    async def _recorded_as_done(self, alone: int) -> tuple[Key, ...]:
+        """Record it, if no more rows are pending than so many that are left alone, and those in quarantine; else
+        some keys that are."""
+        ledger = self.place.ledger
+        async with self.place.database.writing() as connection:
             await self._leave_aside(connection)
             leftover = await self.in_line.look(connection)
-        alone = await self.in_line.left_alone(database.looking) if leftover else 0
-        if alone is None:
-            return leftover
-        async with database.writing() as connection:
-            leftover = await self.in_line.look(connection)
-            if not leftover or await self.in_line.count(connection) == alone:
+            if not leftover or (alone and await self.in_line.count(connection) == alone):
                 if (isolation := self._isolation) and self.in_line is not self.work:
                     self.effort.quarantined = await isolation.let_mended_out(connection)
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
-                await self.place.ledger.checkpoint(connection, self._mine, 0.0)
-                after = await self.place.ledger.leave(connection, self._mine, Cause.VERIFIED)
-                if after in self.place.ledger.course.halts:
-                    self._heed(await self.place.ledger.orders(connection, self.script.name))
+                await ledger.checkpoint(connection, self._mine, 0.0)
+                if await ledger.leave(connection, self._mine, Cause.VERIFIED) in ledger.course.halts:
+                    self._heed(await ledger.orders(connection, self.script.name))
                 return ()
         return leftover
 
@@ -492,7 +493,7 @@ class Executor:
     async def _beat(self) -> None:
         if time.monotonic() - self.last_sign < self._beats:
             return
-        async with self.place.database.writing(self.settings.timeouts) as connection:
+        async with self._noting(self.settings.timeouts) as connection:
             await self.place.ledger.heartbeat(connection, self._mine)
 
     @property
@@ -500,6 +501,11 @@ class Executor:
         return min(self.settings.claim_expiry / 3, SIGN_OF_LIFE)
 
     # small things -----------------------------------------------------------------------------------
+
+    def _noting(self, timeouts: Timeouts = PATIENT) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that waits for the disk only where batches do: when the server crashes, what is
+        forgotten of it is forgotten with all that came after."""
+        return self.place.database.writing(timeouts, self.settings.durable_batches)
 
     @property
     def _mine(self) -> Claim:
@@ -522,7 +528,7 @@ class Executor:
             effort.done = await ledger.tally(connection, name)
             self._heed(await ledger.orders(connection, name))
         if estimate is not None:
-            async with self.place.database.writing() as connection:
+            async with self._noting() as connection:
                 expected = replace(estimate, rows=estimate.rows + effort.done.rows)
                 await ledger.expect(connection, name, expected)
         self.place.publish(

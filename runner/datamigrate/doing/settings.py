@@ -22,7 +22,7 @@ class Settings:
     is tried again up to `max_attempts` times. A batch at which more than `max_deaths` processes have died is
     halved. `pause` is slept between two batches, or longer to rest for the
     share `nice` of all time (0 to 1), but never longer than `max_pause`. So many `workers` are at work at
-    the same time.
+    the same time, on `max_connections` at most; None is as many as they can use.
     """
 
     first_rows: int = FIRST_ROWS
@@ -38,11 +38,14 @@ class Settings:
     max_pause: float = math.inf
     durable_batches: bool = False
     workers: int = 1
+    max_connections: int | None = None
 
     @property
     def connections(self) -> int:
-        """How many connections a run needs at most: each worker writes, reads ahead and gives a sign of life."""
-        return 2 + 3 * self.workers
+        """How many connections a run opens at most: each worker writes, reads ahead and gives a sign of life.
+        With fewer they wait for each other."""
+        wanted = 2 + 3 * self.workers
+        return wanted if self.max_connections is None else min(wanted, self.max_connections)
 
     def pause_after(self, seconds: float) -> float:
         """How many seconds to rest after a batch that took so many."""

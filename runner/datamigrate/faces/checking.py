@@ -11,7 +11,7 @@ from datamigrate.database.schema.history import History
 from datamigrate.database.schema.upgrade import all_revisions
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Project
-from datamigrate.faces.situation import Situation, unplaced
+from datamigrate.faces.situation import Situation, from_scratch, unplaced
 from datamigrate.thought.gates import gates_in
 from datamigrate.thought.interleaving import interleave
 from datamigrate.thought.linting.findings import Finding, Severity, Summary, summary
@@ -110,7 +110,7 @@ def _gates(history: History, situation: Situation) -> list[Finding]:
         interleave(
             all_revisions(history),
             frozenset(),
-            situation.from_scratch,
+            from_scratch(history, situation),
             situation.revisions,
             frozenset(situation.ledger.migrations),
         )

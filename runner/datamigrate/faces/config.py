@@ -79,6 +79,12 @@ def _zone(timetable: Timetable, value: Any) -> Timetable:
     return replace(timetable, zone=checked_zone(text(value)))
 
 
+def _connections(value: Any) -> int:
+    if count(value) < 2:
+        raise ValueError("at least two are wanted: one to work, one to give signs of life")
+    return int(value)
+
+
 def _setting(change: Callable[[Settings, Any], Settings]) -> _Set:
     return lambda configuration, value: replace(configuration, settings=change(configuration.settings, value))
 
@@ -129,5 +135,6 @@ _KEYS: dict[str, _Set] = {
     "max_sweeps": _setting(lambda s, v: replace(s, max_sweeps=count(v))),
     "max_attempts": _setting(lambda s, v: replace(s, max_attempts=count(v))),
     "max_deaths": _setting(lambda s, v: replace(s, max_deaths=count(v))),
+    "max_connections": _setting(lambda s, v: replace(s, max_connections=_connections(v))),
     "synchronous_commit": _setting(lambda s, v: replace(s, durable_batches=switch(v))),
 }

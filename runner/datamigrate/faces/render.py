@@ -52,7 +52,7 @@ _COLOURS = {
 
 def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
     """The steps in the order of a run, with the pending rows where they were counted."""
-    table = _table("#", "migration", "action", "reason")
+    table = TextTable("#", "migration", "action", "reason")
     if counts is not None:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
@@ -73,7 +73,7 @@ def plan_facts(situation: Situation) -> dict[str, Any]:
 
 def doctor_table(found: Sequence[Diagnosis]) -> Table:
     """What was looked at, and what was found."""
-    table = _table("", "about", "found")
+    table = TextTable("", "about", "found")
     for diagnosis in found:
         table.add_row(_coloured(diagnosis.verdict), diagnosis.about, diagnosis.said)
     return table
@@ -81,7 +81,7 @@ def doctor_table(found: Sequence[Diagnosis]) -> Table:
 
 def journey_table(journey: Journey) -> Table:
     """The legs of a joint upgrade, in order."""
-    table = _table("#", "leg", "what", "why")
+    table = TextTable("#", "leg", "what", "why")
     for number, leg in enumerate(journey.legs, 1):
         if isinstance(leg, SchemaLeg):
             what = "\n".join(f"{r.id}  {r.title}" for r in leg.revisions)
@@ -122,7 +122,7 @@ def plan_summary(plan: Plan) -> str:
 
 def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Table:
     """A row per migration: state, progress, rate, time to go, reason."""
-    table = _table("migration", "state", "rows", "rows/s", "to go", "reason")
+    table = TextTable("migration", "state", "rows", "rows/s", "to go", "reason")
     if counts is not None:
         table.add_column("pending now", justify="right")
     for step in situation.plan.steps:
@@ -171,7 +171,7 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
 
 def list_table(library: Library) -> Table:
     """The scripts there are."""
-    table = _table("migration", "kind", "requires", "depends on", "file", "what it does")
+    table = TextTable("migration", "kind", "requires", "depends on", "file", "what it does")
     for m in library.migrations:
         table.add_row(m.name, m.kind, " ".join(m.requires), " ".join(m.depends_on), m.file.name, m.title)
     return table
@@ -179,7 +179,7 @@ def list_table(library: Library) -> Table:
 
 def history_table(runs: Sequence[RunRecord]) -> Table:
     """The runs there were, newest first."""
-    table = _table("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
+    table = TextTable("run", "started", "took", "who", "version", "arguments", "outcome", "exit")
     for run in runs:
         took = human_duration((run.finished_at - run.started_at).total_seconds()) if run.finished_at else ""
         table.add_row(
@@ -221,7 +221,7 @@ def show_detail(console: Console, detail: Detail) -> None:
         fields.add_row(label, Text(value))
     console.print(fields)
     if detail.record and detail.record.ranges:
-        ranges = _table("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
+        ranges = TextTable("range", "rows", "batches", "cursor", "upper", "sweep", "batch size", "owner")
         for r in detail.record.ranges:
             ranges.add_row(
                 str(r.number),
@@ -241,14 +241,14 @@ def show_detail(console: Console, detail: Detail) -> None:
     if detail.occurrences:
         console.print(_occurrences_table(detail.occurrences))
     if detail.transitions:
-        moves = _table("when", "from", "to", "cause", "who", "reason")
+        moves = TextTable("when", "from", "to", "cause", "who", "reason")
         for t in detail.transitions:
             moves.add_row(f"{t.at:%Y-%m-%d %H:%M:%S}Z", t.before, t.after, t.cause, t.owner, t.reason or "")
         console.print(moves)
 
 
 def _occurrences_table(occurrences: Sequence[OccurrenceRecord]) -> Table:
-    table = _table("due", "begun", "finished", "rows", "outcome")
+    table = TextTable("due", "begun", "finished", "rows", "outcome")
     for o in occurrences:
         times = (
             f"{time:%Y-%m-%d %H:%M:%S}Z" if time else "" for time in (o.due_at, o.begun_at, o.finished_at)
@@ -338,7 +338,3 @@ def _key_text(encoded: str | None) -> str:
 
 def _coloured(word: str) -> Text:
     return Text(word, style=_COLOURS.get(word, ""))
-
-
-def _table(*columns: str) -> Table:
-    return TextTable(*columns)

@@ -28,7 +28,6 @@ class Situation:
     whereabouts: Whereabouts
     schema: Schema
     revisions: Mapping[str, Revisions]
-    from_scratch: Plan
     agenda: Agenda = field(default_factory=Agenda)
 
     def record(self, name: str) -> MigrationRecord | None:
@@ -66,22 +65,17 @@ def situate(
     problems = (*library.problems, *unresolved, *unfit)
     agenda = replace(agenda or Agenda(view.at), timetable=project.configuration.timetable)
     plan = make_plan(without_cycles(usable), revisions, schema, view.for_planning(), agenda)
-    from_scratch = make_plan(
-        without_cycles(usable), revisions, schema_at(project.history, ()), {}, replace(agenda, only_due=False)
-    )
     _refuse_unknown_tags(tags, library, problems)
     _refuse_unknown(names, [*(s.name for s in library.scripts), *view.migrations], problems)
-    return Situation(
-        library,
-        _narrowed(plan, names, tags),
-        view,
-        problems,
-        whereabouts,
-        schema,
-        revisions,
-        from_scratch,
-        agenda,
-    )
+    narrowed = _narrowed(plan, names, tags)
+    return Situation(library, narrowed, view, problems, whereabouts, schema, revisions, agenda)
+
+
+def from_scratch(history: History, situation: Situation) -> Plan:
+    """The plan of an empty database."""
+    usable = [s.migration for s in situation.library.scripts if s.name in situation.revisions]
+    agenda = replace(situation.agenda, only_due=False)
+    return make_plan(without_cycles(usable), situation.revisions, schema_at(history, ()), {}, agenda)
 
 
 def unplaced(project: Project) -> Situation:

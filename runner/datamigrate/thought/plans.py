@@ -1,12 +1,8 @@
 """What a database would do again and again for every batch or row, and the index that would spare it that."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 MANY_ROWS = 10_000
 """A table of fewer rows may be read or sorted for every batch."""
@@ -81,6 +77,8 @@ class Slow:
 
 def _quoted(name: str) -> str:
     # of the dialects that sqlglot knows, Redshift's is the one that lists reserved words, those of PostgreSQL too
+    from sqlglot import exp  # takes a while, and most commands do without
+
     return exp.to_identifier(name, quoted=not _PLAIN.fullmatch(name)).sql("redshift")
 
 
@@ -105,20 +103,3 @@ def remedy(slow: Slow) -> tuple[str, ...]:
 def is_worth_telling(rows: int, per_row: bool) -> bool:
     """Whether a table of so many rows is too large to be read as often."""
     return rows >= (PER_ROW if per_row else MANY_ROWS)
-
-
-def compared(condition: str, dialect: str, own: Sequence[str]) -> tuple[str, ...]:
-    """The columns of the tables or aliases `own` that a condition compares with something from outside."""
-    try:
-        tree = sqlglot.parse_one(condition, dialect=dialect) if condition else None
-    except SqlglotError:
-        return ()
-    if tree is None:
-        return ()
-    columns = [
-        column
-        for equality in tree.find_all(exp.EQ)
-        for column in (equality.this, equality.expression)
-        if isinstance(column, exp.Column) and column.table in own
-    ]
-    return tuple(dict.fromkeys(column.name for column in columns))

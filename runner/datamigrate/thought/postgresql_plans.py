@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datamigrate.thought.plans import Slow, Walk, compared, distinct, is_worth_telling
+from datamigrate.thought.conditions import compared
+from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
 Node = Mapping[str, Any]
 

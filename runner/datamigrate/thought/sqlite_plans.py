@@ -8,7 +8,8 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from datamigrate.thought.plans import Slow, Walk, compared, distinct, is_worth_telling
+from datamigrate.thought.conditions import compared
+from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
 _TABLE = re.compile(r"(?:SCAN|SEARCH)(?: TABLE)? (?P<name>\w+)(?P<rest>.*)")
 _AUTOMATIC = re.compile(r"AUTOMATIC.*INDEX \((?P<terms>.*)\)")

@@ -3,10 +3,13 @@
 import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -18,9 +21,9 @@ from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
-from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
 
 CONNECT_TIMEOUT = 10.0
+KNOWN_STATEMENTS = 200
 COUNT_TIMEOUT = 2.0
 CANCEL_TIMEOUT = 2.0
 
@@ -37,6 +40,7 @@ _PAGES = """
 _PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
+_OTHER_FORMAT = frozenset({"22P03", "08P01"})
 
 # cardinality, data, integrity, a trigger's RAISE or action, WITH CHECK OPTION; and a row too large for an index
 _OF_ROWS = ("21", "22", "23", "P0", "09", "44", "54000")
@@ -96,7 +100,11 @@ class PostgreSQL:
     calls_functions = False
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
-        """Connections without named prepared statements; `read_only` ones cannot write."""
+        """Connections without named prepared statements; `read_only` ones cannot write.
+
+        A connection remembers what a statement takes and gives, so that it asks the server once; the server
+        itself is told the text every time, and keeps nothing from one transaction to the next.
+        """
         engine = create_async_engine(
             address.url,
             pool_size=connections,
@@ -104,7 +112,7 @@ class PostgreSQL:
             max_overflow=0,
             connect_args={
                 "statement_cache_size": 0,
-                "prepared_statement_cache_size": 0,
+                "prepared_statement_cache_size": KNOWN_STATEMENTS,
                 "prepared_statement_name_func": str,
                 "timeout": CONNECT_TIMEOUT,
                 "server_settings": {"application_name": "datamigrate"} | dict(address.settings),
@@ -115,6 +123,7 @@ class PostgreSQL:
                 else {}
             ),
         )
+        event.listen(engine.sync_engine, "handle_error", _give_up_if_outdated)
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
@@ -194,6 +203,9 @@ class PostgreSQL:
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN; what an index that is there would spare is not counted."""
+        # brings sqlglot, which most commands do without
+        from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
+
         plan = await self._plan(connection, statement)
         sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
         found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
@@ -272,6 +284,16 @@ class PostgreSQL:
         return plan
 
 
+def _give_up_if_outdated(context: ExceptionContext) -> None:
+    """Give up a connection whose knowledge of a statement is older than the table: the next one asks anew."""
+    from asyncpg.exceptions import InternalClientError  # imported by now
+
+    error = context.original_exception
+    cause = getattr(error, "__cause__", None) or error
+    if isinstance(cause, InternalClientError) or getattr(cause, "sqlstate", None) in _OTHER_FORMAT:
+        context.is_disconnect = True
+
+
 def _give_type(parameter: Any) -> None:
     if isinstance(parameter.value, bytes):
         # SQLAlchemy cannot write bytes out; to the planner any others are as good
@@ -288,6 +310,7 @@ def _of_driver(error: BaseException) -> bool:
     )
 
 
+@cache
 def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
     """One SELECT that sets the transaction's timeouts and, unless `durable`, its quick commit."""
     settings = {

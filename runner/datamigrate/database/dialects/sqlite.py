@@ -25,7 +25,6 @@ from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
-from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
 
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
@@ -47,6 +46,8 @@ _PRIMARY_CODE = 0xFF
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _OF_ROWS = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
 _SAID_OF_ROWS = ("malformed JSON", "integer overflow", "Error binding parameter")
+_WAIT = f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}"
+_TAKE_THE_LOCK = f"PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; {_WAIT}"
 
 
 class SQLite:
@@ -81,7 +82,7 @@ class SQLite:
 
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
-        return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error) else Fault.LASTING
+        return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error.orig) else Fault.LASTING
 
     def blames_rows(self, error: BaseException) -> bool:
         """Told by the error's code; where SQLite has one for all, by its words."""
@@ -129,6 +130,9 @@ class SQLite:
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN QUERY PLAN; it has no row counts, so large tables are counted as far as matters."""
+        # brings sqlglot, which most commands do without
+        from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
+
         compiled: Any = statement.compile(  # type: ignore[attr-defined] # every statement compiles
             dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
         )
@@ -281,17 +285,24 @@ def _take_over_transactions(connection: Any, _record: Any) -> None:
 def _begin(connection: Connection) -> None:
     options = connection.get_execution_options()
     if not options.get(WRITES, False):
-        connection.exec_driver_sql("BEGIN")
+        if _failure_of(connection, "BEGIN"):
+            connection.exec_driver_sql("BEGIN")
         return
     _choose_synchronous(connection, "NORMAL" if options.get(QUICK) else "FULL")
     # SQLite itself looks every 100 ms whether the lock is free, and would miss the moment between two
     # batches of another run for a long time
-    _wait_for_locks(connection, 0)
     patience = options.get(PATIENCE)
     give_up = math.inf if patience is None else time.monotonic() + patience
-    while not _has_begun(connection, time.monotonic() >= give_up):
+    while (error := _failure_of(connection, _TAKE_THE_LOCK)) and is_busy(error):
+        if time.monotonic() >= give_up:
+            break
         await_only(asyncio.sleep(TRY_AGAIN))
-    _wait_for_locks(connection, BUSY_TIMEOUT)
+    if error:
+        try:
+            # once more, for SQLAlchemy to meet the same and to tell it in its own words
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        finally:
+            connection.exec_driver_sql(_WAIT)
 
 
 def _choose_synchronous(connection: Connection, wanted: str) -> None:
@@ -308,24 +319,20 @@ def _choose_synchronous(connection: Connection, wanted: str) -> None:
         info[_CHOSEN] = wanted
 
 
-def _has_begun(connection: Connection, last_try: bool) -> bool:
+def _failure_of(connection: Connection, script: str) -> sqlite3.Error | None:
+    """The error that these statements meet; all of them are one call to the driver's thread."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
     try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except DBAPIError as error:
-        if is_busy(error) and not last_try:
-            return False
-        _wait_for_locks(connection, BUSY_TIMEOUT)
-        raise
-    return True
+        await_only(driver.executescript(script))
+    except sqlite3.Error as error:
+        return error
+    return None
 
 
-def _wait_for_locks(connection: Connection, seconds: float) -> None:
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
-
-
-def is_busy(error: DBAPIError) -> bool:
+def is_busy(error: BaseException | None) -> bool:
     """Whether somebody else holds a lock that this statement needed."""
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & _PRIMARY_CODE in _PASSING
 
 

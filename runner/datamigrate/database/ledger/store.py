@@ -15,10 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import datamigrate
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import steps
+from datamigrate.database.ledger.checkpoint import (
+    checkpoint_statement,
+    checkpoint_values,
+    orders_columns,
+    orders_from,
+)
 from datamigrate.database.ledger.clock import ago, now
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.quarantine import release
-from datamigrate.database.ledger.ranges import Range, cut, encoded, fold, occupy, read_claim, read_ranges
+from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
 from datamigrate.database.ledger.records import (
     LedgerView,
@@ -30,7 +36,7 @@ from datamigrate.database.ledger.records import (
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.lifecycle import FORTH, UNDOING, Cause, Course, Standing, State, advance
-from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_from, tuning_kept
+from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_kept
 from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
 from datamigrate.words.migration import Key, Migration
@@ -221,39 +227,17 @@ class Ledger:
 
     async def checkpoint(
         self, connection: AsyncConnection, claim: Claim, seconds: float, begins: bool = False
-    ) -> None:
+    ) -> Orders:
         """Keep how far the claim is, in the transaction of the batch that got it there; `begins` when its
-        upper end is new too. Raises Fenced, and Cut when the range ends earlier now."""
-        updated = await connection.execute(self.checkpoint_statement(claim, seconds, begins))
-        if updated.rowcount == 1:
-            return
+        upper end is new too. Gives what is wanted now. Raises Fenced, and Cut when the range ends earlier now."""
+        statement = checkpoint_statement(self.tables, begins)
+        kept = await connection.execute(statement, checkpoint_values(claim, seconds))
+        if row := kept.one_or_none():
+            return orders_from(row)
         t = self.tables.range
         ours = await connection.scalar(sa.select(t.c.number).where(*self._ours(claim)))
         _must_be_one(0 if ours is None else 1, claim)
         raise Cut(f"{claim.migration}: another worker has taken the rest of range {claim.number}.")
-
-    def checkpoint_statement(self, claim: Claim, seconds: float, begins: bool = False) -> sa.Update:
-        """The UPDATE that records a claim's progress, provided that it is still ours and ends where it did."""
-        t = self.tables.range
-        uncut = () if begins else (t.c.upper.is_not_distinct_from(encoded(claim.upper)),)
-        return (
-            sa.update(t)
-            .where(*self._ours(claim), *uncut)
-            .values(
-                cursor=encoded(claim.cursor),
-                upper=encoded(claim.upper),
-                exhausted=claim.exhausted,
-                sweep=claim.sweep,
-                rows=claim.tally.rows,
-                left_alone=claim.tally.left_alone,
-                batches=claim.tally.batches,
-                size=claim.size,
-                span=claim.span,
-                attempts=claim.attempts,
-                seconds=t.c.seconds + seconds,
-                heartbeat=now(),
-            )
-        )
 
     async def resize(self, connection: AsyncConnection, claim: Claim) -> None:
         """Keep the claim's size and span, whoever goes on with its range. Raises Fenced."""
@@ -266,10 +250,8 @@ class Ledger:
 
     async def orders(self, connection: AsyncConnection, name: str) -> Orders:
         """Where the migration stands now, who has said so, and the pace that is wanted."""
-        t = self.tables.migration
-        columns = (t.c.state, t.c.moved_by, t.c.moved_at, t.c.reason, t.c.tuning)
-        *word, tuning = (await connection.execute(sa.select(*columns).where(t.c.name == name))).one()
-        return Orders(Standing(State(word[0]), *word[1:]), tuning_from(tuning))
+        asked = sa.select(*orders_columns(self.tables)).where(self.tables.migration.c.name == name)
+        return orders_from((await connection.execute(asked)).one())
 
     async def tally(self, connection: AsyncConnection, name: str) -> Tally:
         """What has been done so far, over all ranges."""
