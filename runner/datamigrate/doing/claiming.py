@@ -47,6 +47,8 @@ class Claimant:
                 got = await ledger.claim(
                     connection, self.script.migration, self.settings().claim_expiry, gone, alone
                 )
+                if got is None:
+                    self.effort.quarantined = await ledger.quarantine(self.script.name).count(connection)
             if isinstance(got, Claim):
                 return got
             if isinstance(got, Standing):

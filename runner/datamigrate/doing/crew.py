@@ -9,7 +9,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
@@ -140,8 +139,7 @@ class Crew:
                 await refuse_slow(place.database, name, job.work, pace)
             outcome = await self._do(place, job, leads=True)
             why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
-            aside = await self._set_aside(place, name) if outcome is Outcome.DONE else 0
-            self._keep(Result(name, outcome.value, reason=why, quarantined=aside))
+            self._keep(Result(name, outcome.value, reason=why, quarantined=job.effort.quarantined))
         except Exception as error:
             failure = _failure(self.scripts[name], error)
             if not (job.effort.failed or isinstance(error, ClaimHeld)):  # nobody has told it yet
@@ -169,11 +167,6 @@ class Crew:
             return await Executor(place, script, job.work, job.tuned, job.effort, self._hire, leads).run()
         finally:
             job.effort.at_work -= 1
-
-    async def _set_aside(self, place: Workplace, name: str) -> int:
-        quarantine = Quarantine(place.ledger.owner, place.ledger.tables, name)
-        async with place.database.looking() as connection:
-            return await quarantine.count(connection)
 
     def _keep(self, result: Result) -> None:
         # a failure is the migration's result, whichever of its workers met it

@@ -395,14 +395,18 @@ class Executor:
             await self._leave_aside(connection)
             leftover = await self.in_line.look(connection)
             if not leftover or (alone and await self.in_line.count(connection) == alone):
-                if (isolation := self._isolation) and self.in_line is not self.work:
-                    self.effort.quarantined = await isolation.let_mended_out(connection)
+                self.effort.quarantined = await self._left_in_quarantine(connection)
                 self.claim = replace(self._mine, tally=replace(self._mine.tally, left_alone=alone))
                 await ledger.checkpoint(connection, self._mine, 0.0)
                 if await ledger.leave(connection, self._mine, Cause.VERIFIED) in ledger.course.halts:
                     self._heed(await ledger.orders(connection, self.script.name))
                 return ()
         return leftover
+
+    async def _left_in_quarantine(self, connection: AsyncConnection) -> int:
+        if (isolation := self._isolation) and self.in_line is not self.work:
+            return await isolation.let_mended_out(connection)
+        return await self.place.ledger.quarantine(self.script.name).count(connection)
 
     async def _begin_sweep(self, sweeps: int, leftover: tuple[Key, ...]) -> None:
         if sweeps > self.settings.max_sweeps:

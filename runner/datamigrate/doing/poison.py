@@ -58,7 +58,7 @@ class Isolation:
     def quarantine(self) -> Quarantine:
         """Of this migration."""
         ledger = self.place.ledger
-        return Quarantine(ledger.owner, ledger.tables, self.script.name)
+        return ledger.quarantine(self.script.name)
 
     # finding it -------------------------------------------------------------------------------------
 

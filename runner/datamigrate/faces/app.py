@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError
 from datamigrate.authoring.script import Library, Script
 from datamigrate.authoring.template import NewScript, new_script
 from datamigrate.database.database import Database, open_database
-from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.database.ledger.records import (
     LedgerView,
     MigrationRecord,
@@ -178,7 +177,7 @@ class Application:
             situation = await self._read(database, whereabouts, library, (name,), ())
             async with database.looking() as connection:
                 transitions = await self.ledger.transitions(connection, name)
-                aside = await Quarantine(self.owner, self.ledger.tables, name).rows(connection)
+                aside = await self.ledger.quarantine(name).rows(connection)
                 occurrences = await self.ledger.occurrences(connection, name)
                 undo = await connection.run_sync(undo_size, self.ledger.tables, name)
                 changed = await connection.run_sync(changed_since, self.ledger.tables, name)

@@ -114,4 +114,4 @@ def as_csv(rows: Sequence[SetAside]) -> str:
 
 
 def _quarantine(application: Application, name: str) -> Quarantine:
-    return Quarantine(application.owner, application.ledger.tables, name)
+    return application.ledger.quarantine(name)

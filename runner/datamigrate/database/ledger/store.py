@@ -23,7 +23,7 @@ from datamigrate.database.ledger.checkpoint import (
 )
 from datamigrate.database.ledger.clock import ago, now
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
-from datamigrate.database.ledger.quarantine import release
+from datamigrate.database.ledger.quarantine import Quarantine, release
 from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
 from datamigrate.database.ledger.records import (
@@ -62,6 +62,10 @@ class Ledger:
     def tables(self) -> Tables:
         """The tables it works on."""
         return ledger_tables(self.schema)
+
+    def quarantine(self, name: str) -> Quarantine:
+        """The rows that a migration has set aside."""
+        return Quarantine(self.owner, self.tables, name)
 
     async def ensure(self, connection: AsyncConnection) -> None:
         """Create it or bring it up to date. Raises LedgerTooNew."""
