@@ -31,7 +31,7 @@ demo: $(VENV)/installed
 	$(BIN)/alembic upgrade head
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .

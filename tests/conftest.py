@@ -87,6 +87,12 @@ def database(request: pytest.FixtureRequest) -> ScratchDatabase:
     return ask_for(request, {"sqlite": "sqlite_database", "postgresql": "postgres_database"})
 
 
+@pytest.fixture(params=DIALECTS if os.environ.get("DATAMIGRATE_CAMPAIGN") == "long" else ["sqlite"])
+def walked_database(request: pytest.FixtureRequest) -> ScratchDatabase:
+    """An empty database for a long walk through a document: SQLite, and with `make campaign` each kind."""
+    return ask_for(request, {"sqlite": "sqlite_database", "postgresql": "postgres_database"})
+
+
 @pytest.fixture(scope="session")
 def sqlite_chat_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file of a seeded chat, to copy."""

@@ -128,7 +128,9 @@ def test_q_leaves_only_data_and_errors(sqlite_project: Project, sqlite_database:
     assert sqlite_project.quick("-q", "plan").err == ""
     assert sqlite_project.quick("run", "-q") == Outcome(0, "", "")
     sqlite_project.write_script("failing", FAILING.replace("full_name", "nick"))
-    assert sqlite_project.quick("run", "-q", exits=1).err.startswith("Error: failing: Row 1: ValueError: not today")
+    assert sqlite_project.quick("run", "-q", exits=1).err.startswith(
+        "Error: failing: Row 1: ValueError: not today"
+    )
 
 
 def test_every_verb_gives_one_document_of_json(project: Project, database: ScratchDatabase) -> None:

@@ -31,7 +31,7 @@ def state_of(project: Project, name: str = "full_name") -> str:
 def test_a_pause_ends_a_run_elsewhere_after_its_batch_and_resume_lets_it_go_on(
     project: Project, database: ScratchDatabase
 ) -> None:
-    prepare(project, database, UNHURRIED)
+    prepare(project, database, UNHURRIED.replace("0.15", "0.5"))
     with ended(project.start("run")) as process:
         wait_for(lambda: named_people(database))
         said = project.quick("pause", "full_name", "--reason", "the replica lags").err

@@ -69,7 +69,10 @@ def test_following_the_walk_from_expand_to_contract_leads_to_the_new_form_alone(
     assert database.scalar("SELECT count(*) FROM users WHERE full_name IS NULL") == 0
 
 
-def test_following_the_dry_run_leads_nowhere_but_to_a_page(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_the_dry_run_leads_nowhere_but_to_a_page(
+    tmp_path: Path, walked_database: ScratchDatabase
+) -> None:
+    database = walked_database
     upgrade(database, "8a6ada1e0883")
     a_thousand_users(database)
     project_without_data_migrations(tmp_path)
@@ -101,7 +104,10 @@ def test_following_testing_shows_what_a_script_stands_and_what_one_does_not(tmp_
     Reader(tmp_path, {}).follow(blocks_of(ROOT / "docs" / "testing.md"))
 
 
-def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_scheduling_leads_to_an_occurrence(
+    tmp_path: Path, walked_database: ScratchDatabase
+) -> None:
+    database = walked_database
     upgrade(database, "8a6ada1e0883")
     a_thousand_users(database)
     project_without_data_migrations(tmp_path)
@@ -109,7 +115,10 @@ def test_following_scheduling_leads_to_an_occurrence(tmp_path: Path, database: S
     assert database.rows("SELECT outcome, rows FROM datamigrate_occurrence") == [("verified", 1000)]
 
 
-def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_following_observing_waits_goes_on_and_tells(
+    tmp_path: Path, walked_database: ScratchDatabase
+) -> None:
+    database = walked_database
     upgrade(database, "8a6ada1e0883")
     a_thousand_users(database)
     database.execute("UPDATE users SET first_name = ' Ada '")
@@ -118,7 +127,8 @@ def test_following_observing_waits_goes_on_and_tells(tmp_path: Path, database: S
     assert database.scalar("SELECT count(*) FROM users WHERE first_name = 'Ada'") == 1000
 
 
-def test_make_demo_shows_the_whole_path(tmp_path: Path, database: ScratchDatabase) -> None:
+def test_make_demo_shows_the_whole_path(tmp_path: Path, walked_database: ScratchDatabase) -> None:
+    database = walked_database
     reader = Reader(ROOT, {"DATABASE_URL": database.url, "USERS": "1000"})
     reader.follow([b for b in blocks_of(ROOT / "README.md") if b.text == "make demo\n"])
     assert re.search(r"populate_full_name +done +1,000", reader.printed)

@@ -34,7 +34,8 @@ def done(stage: Stage, listen: Publish | None = None) -> Ran:
 def is_idempotent(stage: Stage) -> None:
     """A second pass over a batch, and a second run over everything, find nothing to do."""
     stage.prepare()
-    rehearsal = stage.rehearse()
+    # a free form has no batches: it is its second run that tells
+    rehearsal = None if isinstance(stage.script.form, FreeForm) else stage.rehearse()
     if rehearsal is not None and rehearsal.error is None and not rehearsal.is_steady:
         raise not_steady(rehearsal, _mask(stage))
     _changing(stage, done(stage))
