@@ -44,7 +44,7 @@ class Executor:
         stint = self.stint
         while True:
             stint.claim = None
-            got = await self.persistence.retried(self._claimant.claim)
+            got = await self.persistence.retried(Claimant(stint).claim)
             if not isinstance(got, Claim):
                 return got
             stint.claim = got
@@ -61,13 +61,6 @@ class Executor:
                 raise
             if outcome:
                 return outcome
-
-    @property
-    def _claimant(self) -> Claimant:
-        stint = self.stint
-        return Claimant(
-            stint.place, stint.script, stint.work, lambda: stint.settings, stint.effort, stint.leads
-        )
 
     async def _walk_until_verified(self) -> Outcome | None:
         """Done, or stopped, or None when this range is finished and others are not."""
