@@ -199,7 +199,7 @@ async def test_what_is_halted_while_it_is_verified_is_not_called_done(bench: Ben
 async def test_a_word_ends_a_long_pause_between_two_batches(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datamigrate.doing.executor.LOOK_UP", 0.02)
+    monkeypatch.setattr("datamigrate.doing.resting.LOOK_UP", 0.02)
     fill(bench)
 
     def halt(event: Event) -> None:

@@ -15,8 +15,9 @@ from databases import ScratchDatabase
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.runner import Report
 from datamigrate.doing.stopping import Stop
-from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.app import Application
 from datamigrate.faces.project import Call, find_project
+from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.staying import Staying, run_when_open
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.lifecycle import Cause, State

@@ -12,12 +12,9 @@ import sqlalchemy as sa
 from datamigrate.authoring.forms import compute_rows, delete_rows, update_rows
 from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Timeouts
-from datamigrate.database.dialects.postgresql import (
-    PostgreSQL,
-    batch_settings,
-    local_setting,
-    update_from_arrays,
-)
+from datamigrate.database.dialects.postgresql import PostgreSQL
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
+from datamigrate.database.dialects.postgresql_writing import update_from_arrays
 from datamigrate.database.dialects.sqlite import SQLite, update_by_key
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.ledger.checkpoint import checkpoint_statement, checkpoint_values

@@ -16,6 +16,7 @@ from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.owner import worker_of
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import MOST_WORKERS, Settings, for_script
+from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Work
 from datamigrate.doing.working import work_for
 from datamigrate.thought.pacing import Pace
@@ -164,7 +165,8 @@ class Crew:
         script = self.scripts[job.step.migration.name]
         job.effort.at_work += 1
         try:
-            return await Executor(place, script, job.work, job.tuned, job.effort, self._hire, leads).run()
+            stint = Stint(place, script, job.work, job.tuned, job.effort, self._hire, leads)
+            return await Executor(stint).run()
         finally:
             job.effort.at_work -= 1
 

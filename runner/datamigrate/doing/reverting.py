@@ -19,6 +19,7 @@ from datamigrate.doing.result import Result
 from datamigrate.doing.revert_work import RevertWork
 from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Settings, for_script
+from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Work
 from datamigrate.thought.lifecycle import BACK, Cause
 from datamigrate.words import events
@@ -50,7 +51,7 @@ async def revert(
     )
     try:
         with made_for_many_rows():
-            outcome = await Executor(back, script, work, tuned, effort, _hire_nobody).run()
+            outcome = await Executor(Stint(back, script, work, tuned, effort, _hire_nobody)).run()
         why = str(effort.halted) if effort.halted else place.stop.reason or ""
         result = Result(script.name, outcome.value, reason=why if outcome.value == "stopped" else "")
     except Exception as error:

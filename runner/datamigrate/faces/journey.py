@@ -12,9 +12,10 @@ from datamigrate.database.schema.environment import ask_env
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.database.schema.upgrade import revisions_to, upgrade_schema
 from datamigrate.doing.stopping import Stop
-from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.app import Application
 from datamigrate.faces.gates import GateClosed
 from datamigrate.faces.project import Project, named_address
+from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.situation import Situation, situate, unplaced
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.interleaving import Journey, Revision, SchemaLeg, interleave

@@ -10,8 +10,8 @@ from rich.text import Text
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.records import MigrationRecord, OccurrenceRecord, RunRecord, as_facts
 from datamigrate.doing.runner import Report
-from datamigrate.faces.app import Detail
 from datamigrate.faces.doctor import Diagnosis
+from datamigrate.faces.onlooker import Detail
 from datamigrate.faces.quarantining import quarantine_table, row_facts
 from datamigrate.faces.situation import Situation
 from datamigrate.faces.tables import TextTable

@@ -10,7 +10,7 @@ from datamigrate.doing.sampling import limits_of
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.ahead import look_through, not_looked
-from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.app import Application
 from datamigrate.faces.journey import travel
 from datamigrate.faces.notices.logs import log_event
 from datamigrate.faces.notices.prometheus import serving_metrics
@@ -20,6 +20,7 @@ from datamigrate.faces.previewing import SCHEMA, preview_facts, way_told
 from datamigrate.faces.progress import Bar, Heartbeat
 from datamigrate.faces.rehearsing import NOT_UNDONE, change_table, findings, rehearsal_facts
 from datamigrate.faces.render import journey_facts, plan_facts, plan_summary, plan_table, report_facts
+from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.faces.staying import SHORTEST_POLL, Staying, lines_of, run_when_open
 from datamigrate.thought.agenda import Agenda

@@ -11,7 +11,8 @@ from datamigrate.doing.hours import going_on_from
 from datamigrate.doing.result import Result
 from datamigrate.doing.runner import Report
 from datamigrate.doing.stopping import Stop
-from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.app import Application
+from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.scheduling import next_moment
 from datamigrate.faces.situation import Situation
 from datamigrate.thought.planner import Action

@@ -17,9 +17,10 @@ from datamigrate.doing.runner import Report
 from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
-from datamigrate.faces.app import Application, RunOptions
+from datamigrate.faces.app import Application
 from datamigrate.faces.gates import GateClosed
 from datamigrate.faces.project import Project
+from datamigrate.faces.run_options import RunOptions
 from datamigrate.testing import asking
 from datamigrate.testing.alone import Alone, alone
 from datamigrate.testing.making import CannotMake, Maker

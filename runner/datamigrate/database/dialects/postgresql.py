@@ -1,9 +1,7 @@
 """PostgreSQL through asyncpg."""
 
-import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,11 +11,13 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
+from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
+from datamigrate.database.dialects.postgresql_writing import write_rows
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
@@ -61,20 +61,10 @@ SELECT CASE WHEN reltuples > 0 AND relpages > 0 THEN relpages * 8192.0 / reltupl
 FROM pg_class WHERE oid = CAST(CAST(:relation AS text) AS regclass)
 """
 
-# as the planner reckons it: by statistics, and by the size of what has come since
-_SIZES = """
-SELECT relname, max(CASE WHEN reltuples > 0 AND relpages > 0
-                         THEN reltuples / relpages * (pg_relation_size(oid) / 8192.0)
-                         ELSE pg_relation_size(oid) / 100.0 END)
-FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND relname = ANY (CAST(:names AS text[])) GROUP BY relname
-"""
-
 # a standby has no such position, and is not asked for it
 _WRITTEN = """
 SELECT CASE WHEN pg_is_in_recovery() THEN 0 ELSE pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') END
 """
-
-_DISCOURAGED = ("enable_seqscan", "enable_sort")
 
 _UNFINISHED = """
 SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
@@ -197,25 +187,13 @@ class PostgreSQL:
         except DBAPIError as error:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise
-        return Estimate(await self._planned_rows(connection, query), "the planner's estimate")
+        return Estimate(await planned_rows(connection, query), "the planner's estimate")
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN; what an index that is there would spare is not counted."""
-        # brings sqlglot, which most commands do without
-        from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
-
-        plan = await self._plan(connection, statement)
-        sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
-        found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
-        if not found:
-            return ()
-        async with connection.begin_nested() as savepoint:
-            await connection.execute(sa.select(*(_set_local(name, "off") for name in _DISCOURAGED)))
-            plan = await self._plan(connection, statement)
-            await savepoint.rollback()
-        return unavoidable(found, plan)
+        return await unavoidably_slow(connection, statement, walk)
 
     async def sample_of(
         self, connection: AsyncConnection, table: sa.TableClause
@@ -252,36 +230,13 @@ class PostgreSQL:
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
         """One UPDATE from arrays; one statement per row where a column is itself an array."""
-        if any(isinstance(kind, sa.ARRAY) for kind in write.types):
-            return await _write_one_by_one(connection, write)
-        # a statement is made of objects that refer to each other, and would keep the rows until the collector
-        # comes: they are handed over beside it
-        arrays = {f"a{i}": column for i, column in enumerate(write.columns)}
-        update = write.keeping(update_from_arrays(write))
-        return int((await connection.execute(update, arrays)).rowcount)
+        return await write_rows(connection, write)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
     ) -> None:
         """A server cannot call them."""
         raise NotImplementedError
-
-    async def _planned_rows(self, connection: AsyncConnection, query: sa.Select[Any]) -> int:
-        return int((await self._plan(connection, query))["Plan Rows"])
-
-    async def _plan(self, connection: AsyncConnection, statement: Any) -> dict[str, Any]:
-        # EXPLAIN takes no parameters, so that every value has to be written out, as what it is in Python
-        written_out = cloned_traverse(statement, {}, {"bindparam": _give_type})
-        compiled = written_out.compile(
-            dialect=postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
-            compile_kwargs={"literal_binds": True},
-        )
-        answer = await connection.scalar(
-            sa.text("EXPLAIN (VERBOSE, FORMAT JSON) " + str(compiled).replace(":", "\\:"))
-        )
-        parsed = json.loads(answer) if isinstance(answer, str) else answer
-        plan: dict[str, Any] = parsed[0]["Plan"]
-        return plan
 
 
 def _give_up_if_outdated(context: ExceptionContext) -> None:
@@ -294,95 +249,12 @@ def _give_up_if_outdated(context: ExceptionContext) -> None:
         context.is_disconnect = True
 
 
-def _give_type(parameter: Any) -> None:
-    if isinstance(parameter.value, bytes):
-        # SQLAlchemy cannot write bytes out; to the planner any others are as good
-        parameter.value, parameter.type = parameter.value.hex(), sa.Text()
-    if isinstance(parameter.type, sa.types.NullType):
-        parameter.type = sa.literal(parameter.value).type
-
-
 def _of_driver(error: BaseException) -> bool:
     """Whether an error of the operating system was met by the driver, and not by the script's own code."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and any(
         part in frames[-1].filename for part in ("asyncpg", "sqlalchemy", "asyncio", "selectors")
     )
-
-
-@cache
-def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
-    """One SELECT that sets the transaction's timeouts and, unless `durable`, its quick commit."""
-    settings = {
-        "lock_timeout": _milliseconds(timeouts.lock),
-        "statement_timeout": _milliseconds(timeouts.statement),
-        # a host that is cut off must not keep its rows from who takes over
-        "idle_in_transaction_session_timeout": _milliseconds(timeouts.idle),
-        "jit": "off",
-    }
-    if not durable:
-        settings["synchronous_commit"] = "off"
-    return sa.select(*(_set_local(name, value) for name, value in settings.items()))
-
-
-def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:
-    """A SELECT that sets one timeout until the end of the (sub)transaction."""
-    return sa.select(_set_local(name, _milliseconds(seconds)))
-
-
-def update_from_arrays(write: RowsToWrite) -> sa.Update:
-    """`UPDATE … FROM unnest(arrays)`: a parameter `a0`, `a1`, … for the array of each key column, of the version
-    and of each written column."""
-    types = [*write.key_types, *(v.type for v in write.version), *write.types]
-    names = [f"c{i}" for i in range(len(types))]
-    values = (
-        sa.func.unnest(*(sa.bindparam(f"a{i}", type_=postgresql.ARRAY(kind)) for i, kind in enumerate(types)))
-        .table_valued(
-            *(sa.column(name, kind) for name, kind in zip(names, types, strict=True)), name="computed"
-        )
-        .render_derived()
-    )
-    same = [*write.key, *write.version]
-    given = [values.c[name] for name in names]
-    return (
-        sa.update(write.table)
-        .where(*(mine == theirs for mine, theirs in zip(same, given, strict=False)), write.within)
-        .values(dict(zip(write.names, given[len(same) :], strict=True)))
-    )
-
-
-async def _write_one_by_one(connection: AsyncConnection, write: RowsToWrite) -> int:
-    same = [*write.key, *write.version]
-    kinds = [*write.key_types, *(v.type for v in write.version)]
-    statement = (
-        sa.update(write.table)
-        .where(
-            *(
-                mine == sa.bindparam(parameter(i), type_=kind)
-                for i, (mine, kind) in enumerate(zip(same, kinds, strict=True))
-            ),
-            write.within,
-        )
-        .values(
-            {
-                name: sa.bindparam(parameter(len(same) + i), type_=kind)
-                for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
-            }
-        )
-    )
-    changed = 0
-    kept = write.keeping(statement)
-    for row in zip(*write.columns, strict=True):
-        changed += (await connection.execute(kept, {parameter(i): v for i, v in enumerate(row)})).rowcount
-    return changed
-
-
-def _set_local(name: str, value: str) -> sa.ColumnElement[Any]:
-    return sa.func.set_config(name, value, True).label(name)
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return "0" if seconds is None else f"{max(1, round(seconds * 1000))}ms"
 
 
 def _quoted(table: sa.TableClause) -> str:

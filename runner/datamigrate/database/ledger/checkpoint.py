@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.ranges import encoded
@@ -78,6 +79,12 @@ def checkpoint_values(claim: Claim, seconds: float) -> dict[str, Any]:
 def orders_columns(tables: Tables) -> tuple[sa.ColumnElement[Any], ...]:
     """Where a migration stands, who has said so, and the pace that is wanted."""
     return tuple(tables.migration.c[name] for name in _WORD)
+
+
+def read_orders(connection: Connection, tables: Tables, name: str) -> Orders:
+    """Where a migration stands now, who has said so, and the pace that is wanted."""
+    asked = sa.select(*orders_columns(tables)).where(tables.migration.c.name == name)
+    return orders_from(connection.execute(asked).one())
 
 
 def orders_from(row: Sequence[Any]) -> Orders:

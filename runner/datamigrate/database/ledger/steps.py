@@ -20,6 +20,12 @@ from datamigrate.words.migration import Migration
 from datamigrate.words.secrets import redacted
 
 
+def locked(tables: Tables, name: str) -> sa.Select[Any]:
+    """Where a migration stands, and with which text; nobody else moves it until the transaction ends."""
+    t = tables.migration
+    return sa.select(t.c.state, t.c.checksum).where(t.c.name == name).with_for_update()
+
+
 def enrol(connection: Connection, tables: Tables, migration: Migration) -> None:
     """Make the migration known as pending, or as held if its script says so, with one range, unless it is
     known already."""
@@ -113,9 +119,8 @@ def take_turn(
 ) -> bool:
     """Begin the occurrence for a due time, from the first row; False, and nothing is changed, when another run
     has begun it already, is still at one before, or an operator has halted it."""
-    name, t = migration.name, tables.migration
-    locked = sa.select(t.c.state).where(t.c.name == name).with_for_update()
-    state = State(connection.execute(locked).scalar_one())
+    name = migration.name
+    state = State(connection.execute(locked(tables, name)).one().state)
     last = occurrences.latest(connection, tables, name)
     is_begun = last is not None and last.due_at >= due
     is_going_on = last is not None and last.finished_at is None and state is not State.FAILED

@@ -7,21 +7,20 @@ connection. Every write that must find its row checks that it touched exactly on
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import datamigrate
 from datamigrate.database.dialects.base import Estimate
-from datamigrate.database.ledger import steps
+from datamigrate.database.ledger import commands, holding, steps
 from datamigrate.database.ledger.checkpoint import (
     checkpoint_statement,
     checkpoint_values,
-    orders_columns,
     orders_from,
+    read_orders,
 )
-from datamigrate.database.ledger.clock import ago, now
+from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.quarantine import Quarantine, release
 from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
@@ -35,10 +34,10 @@ from datamigrate.database.ledger.records import (
 )
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
-from datamigrate.thought.lifecycle import FORTH, UNDOING, Cause, Course, Standing, State, advance
-from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_kept
-from datamigrate.words.claim import Claim, Owner, Tally, person
-from datamigrate.words.errors import ClaimHeld, Cut, DatamigrateError, Fenced, UnknownMigration
+from datamigrate.thought.lifecycle import FORTH, Cause, Course, Standing, State
+from datamigrate.thought.tuning import Tuning
+from datamigrate.words.claim import Claim, Owner, Tally
+from datamigrate.words.errors import Cut, DatamigrateError, UnknownMigration
 from datamigrate.words.migration import Key, Migration
 
 
@@ -143,7 +142,7 @@ class Ledger:
         begins again at the first row: what was done stays done, since it is no longer pending.
         """
         name = migration.name
-        record = (await connection.execute(self._locked(name))).one()
+        record = (await connection.execute(steps.locked(self.tables, name))).one()
         if record.state == self.course.ended:
             return None
         if record.state in self.course.halts:
@@ -175,18 +174,18 @@ class Ledger:
             sa.update(t).where(t.c.name == name).values(started_at=sa.func.coalesce(t.c.started_at, now()))
         )
 
+    async def _move(
+        self, connection: AsyncConnection, name: str, before: State, cause: Cause, reason: str | None
+    ) -> State:
+        return await connection.run_sync(steps.move, self.tables, self.owner, name, before, cause, reason)
+
     async def reclaim(self, connection: AsyncConnection, claim: Claim) -> Claim:
         """Our own claim with a new generation, as the ledger has it now.
 
         After a lost connection this shuts out what may still be under way on the old one, and its cursor
         says whether the last commit arrived. Raises Fenced.
         """
-        t = self.tables.range
-        updated = await connection.execute(
-            sa.update(t).where(*self._ours(claim)).values(generation=t.c.generation + 1, heartbeat=now())
-        )
-        _must_be_one(updated.rowcount, claim)
-        return await self._reread(connection, claim)
+        return await connection.run_sync(holding.renew, self.tables, claim)
 
     async def begin_walk(
         self, connection: AsyncConnection, claim: Claim, points: Sequence[Key] = ()
@@ -195,7 +194,7 @@ class Ledger:
         await self.checkpoint(connection, claim, 0.0, begins=True)
         if points:
             await self.cut(connection, claim.migration, claim, points)
-        return await self._reread(connection, claim)
+        return await connection.run_sync(read_claim, self.tables, self.owner, claim.migration, claim.number)
 
     async def cut(
         self, connection: AsyncConnection, name: str, it: Range | Claim, points: Sequence[Key]
@@ -207,7 +206,7 @@ class Ledger:
         """Give back a range that is exhausted; but when it was the last one, keep it, and all others folded
         into it. Raises Fenced."""
         t = self.tables.range
-        await connection.execute(self._locked(claim.migration))
+        await connection.execute(steps.locked(self.tables, claim.migration))
         claim = await self.reread(connection, claim)
         at_work = sa.or_(t.c.owner.is_not(None), t.c.exhausted.is_(False))
         others = sa.select(sa.func.count(), sa.func.count().filter(at_work)).where(
@@ -215,7 +214,7 @@ class Ledger:
         )
         number, going_on = (await connection.execute(others)).one()
         if going_on:
-            await self._release(connection, claim)
+            await connection.run_sync(holding.release, self.tables, claim)
             return None
         if not number:
             return claim
@@ -224,10 +223,7 @@ class Ledger:
 
     async def heartbeat(self, connection: AsyncConnection, claim: Claim) -> None:
         """Say that we are alive. Raises Fenced."""
-        updated = await connection.execute(
-            sa.update(self.tables.range).where(*self._ours(claim)).values(heartbeat=now())
-        )
-        _must_be_one(updated.rowcount, claim)
+        await connection.run_sync(holding.beat, self.tables, claim)
 
     async def checkpoint(
         self, connection: AsyncConnection, claim: Claim, seconds: float, begins: bool = False
@@ -238,24 +234,16 @@ class Ledger:
         kept = await connection.execute(statement, checkpoint_values(claim, seconds))
         if row := kept.one_or_none():
             return orders_from(row)
-        t = self.tables.range
-        ours = await connection.scalar(sa.select(t.c.number).where(*self._ours(claim)))
-        _must_be_one(0 if ours is None else 1, claim)
+        await self.reread(connection, claim)
         raise Cut(f"{claim.migration}: another worker has taken the rest of range {claim.number}.")
 
     async def resize(self, connection: AsyncConnection, claim: Claim) -> None:
         """Keep the claim's size and span, whoever goes on with its range. Raises Fenced."""
-        updated = await connection.execute(
-            sa.update(self.tables.range)
-            .where(*self._ours(claim))
-            .values(size=claim.size, span=claim.span, heartbeat=now())
-        )
-        _must_be_one(updated.rowcount, claim)
+        await connection.run_sync(holding.beat, self.tables, claim, size=claim.size, span=claim.span)
 
     async def orders(self, connection: AsyncConnection, name: str) -> Orders:
         """Where the migration stands now, who has said so, and the pace that is wanted."""
-        asked = sa.select(*orders_columns(self.tables)).where(self.tables.migration.c.name == name)
-        return orders_from((await connection.execute(asked)).one())
+        return await connection.run_sync(read_orders, self.tables, name)
 
     async def tally(self, connection: AsyncConnection, name: str) -> Tally:
         """What has been done so far, over all ranges."""
@@ -266,10 +254,7 @@ class Ledger:
 
     async def reread(self, connection: AsyncConnection, claim: Claim) -> Claim:
         """Our claim as the ledger has it now. Raises Fenced."""
-        t = self.tables.range
-        ours = await connection.scalar(sa.select(t.c.number).where(*self._ours(claim)))
-        _must_be_one(0 if ours is None else 1, claim)
-        return await self._reread(connection, claim)
+        return await connection.run_sync(holding.reread, self.tables, claim)
 
     async def expect(self, connection: AsyncConnection, name: str, estimate: Estimate) -> None:
         """Keep how many rows are thought to be pending, for progress."""
@@ -295,8 +280,8 @@ class Ledger:
         moved meanwhile. Raises Fenced.
         """
         t = self.tables.range
-        record = (await connection.execute(self._locked(claim.migration))).one_or_none()
-        await self._release(connection, claim)
+        record = (await connection.execute(steps.locked(self.tables, claim.migration))).one_or_none()
+        await connection.run_sync(holding.release, self.tables, claim)
         state = State(record.state if record else "")
         others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
         if cause is Cause.STOP and (await connection.execute(others.limit(1))).first():
@@ -305,13 +290,7 @@ class Ledger:
             return await self._move(connection, claim.migration, state, cause, reason)
         return state
 
-    async def _release(self, connection: AsyncConnection, claim: Claim) -> None:
-        updated = await connection.execute(
-            sa.update(self.tables.range)
-            .where(*self._ours(claim))
-            .values(owner=None, heartbeat=None, attempts=0)
-        )
-        _must_be_one(updated.rowcount, claim)
+    # an operator's word -----------------------------------------------------------------------------
 
     async def command(
         self,
@@ -325,26 +304,13 @@ class Ledger:
 
         One that `fences` lets nobody finish the batch under way. Raises LifecycleError.
         """
-        await self.enrol(connection, migration)
-        record = (await connection.execute(self._locked(migration.name))).one()
-        before = State(record.state)
-        advance(migration.name, before, cause, recurs=migration.options.schedule is not None)
-        state = await self._move(connection, migration.name, before, cause, reason)
-        if fences:
-            await self._fence(connection, migration.name)
-        turns = (before in UNDOING) is not (state in UNDOING)
-        if cause is Cause.RESET or turns:
-            await connection.run_sync(steps.begin_again, self.tables, migration, keep_counts=False)
-        if cause is Cause.REOPEN:
-            await connection.run_sync(steps.begin_again, self.tables, migration)
-        if cause is Cause.STAMP:
-            await connection.run_sync(steps.adopt, self.tables, migration)
-        return state
+        return await connection.run_sync(
+            commands.command, self.tables, self.owner, migration, cause, reason, fences
+        )
 
     async def note(self, connection: AsyncConnection, name: str, cause: Cause, reason: str | None) -> None:
         """Keep in the history what an operator does besides. Raises LifecycleError."""
-        state = (await connection.execute(self._locked(name))).one().state
-        await connection.run_sync(steps.note, self.tables, self.owner, name, State(state), cause, reason)
+        await connection.run_sync(commands.note, self.tables, self.owner, name, cause, reason)
 
     async def tune(
         self,
@@ -358,27 +324,8 @@ class Ledger:
 
         Whoever works on it reads it with the next batch. Raises LifecycleError.
         """
-        await self.enrol(connection, migration)
-        await connection.execute(self._locked(migration.name))
-        before = await self.orders(connection, migration.name)
-        after = retuned(UNTUNED if clear else before.tuning, change)
-        told = f"{after or 'cleared'}" + (f": {reason}" if reason else "")
-        state = before.standing.state
-        await connection.run_sync(
-            steps.note, self.tables, self.owner, migration.name, state, Cause.TUNE, told
-        )
-        t = self.tables.migration
-        kept = sa.update(t).where(t.c.name == migration.name).values(tuning=tuning_kept(after))
-        await connection.execute(kept)
-        return after
-
-    async def _fence(self, connection: AsyncConnection, name: str) -> None:
-        # whoever holds a claim learns by the next sign of life that it is worth nothing any more
-        t = self.tables.range
-        await connection.execute(
-            sa.update(t)
-            .where(t.c.migration == name)
-            .values(owner=None, heartbeat=None, generation=t.c.generation + 1, attempts=0)
+        return await connection.run_sync(
+            commands.tune, self.tables, self.owner, migration, change, reason, clear
         )
 
     async def refuse_if_held(
@@ -386,39 +333,4 @@ class Ledger:
     ) -> None:
         """Raises ClaimHeld when somebody works on it who has been heard of within `expiry` seconds and is
         not known to be gone."""
-        t = self.tables.range
-        heard_of = sa.select(t.c.owner).where(
-            t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
-        )
-        for (owner,) in (await connection.execute(heard_of.order_by(t.c.number))).all():
-            if not is_gone(owner):
-                raise ClaimHeld(f"{name} is being run by {person(owner)}.", "Stop that run first (SIGTERM).")
-
-    async def _move(
-        self, connection: AsyncConnection, name: str, before: State, cause: Cause, reason: str | None
-    ) -> State:
-        return await connection.run_sync(steps.move, self.tables, self.owner, name, before, cause, reason)
-
-    async def _reread(self, connection: AsyncConnection, claim: Claim) -> Claim:
-        return await connection.run_sync(read_claim, self.tables, self.owner, claim.migration, claim.number)
-
-    def _locked(self, name: str) -> sa.Select[Any]:
-        t = self.tables.migration
-        return sa.select(t.c.state, t.c.checksum).where(t.c.name == name).with_for_update()
-
-    def _ours(self, claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
-        t = self.tables.range
-        return (
-            t.c.migration == claim.migration,
-            t.c.number == claim.number,
-            t.c.generation == claim.generation,
-            t.c.owner == claim.owner.identity,
-        )
-
-
-def _must_be_one(touched: int, claim: Claim) -> None:
-    if touched != 1:
-        raise Fenced(
-            f"{claim.migration}: another run has taken over while this one was not heard of.",
-            "Nothing is lost: the batch under way was rolled back here, and the other run does it.",
-        )
+        await connection.run_sync(commands.refuse_if_held, self.tables, name, expiry, is_gone)

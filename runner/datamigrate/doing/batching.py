@@ -1,0 +1,107 @@
+"""One batch: read, then written with its checkpoint while the next one is read ahead, which sets the next pace."""
+
+import time
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from datamigrate.doing.deaths import Caution
+from datamigrate.doing.overlapping import overlapping
+from datamigrate.doing.poison import WHOLE
+from datamigrate.doing.stint import Stint
+from datamigrate.doing.work import Change, Portion
+from datamigrate.thought.lifecycle import State
+from datamigrate.thought.pacing import Pace, fitted, next_pace
+from datamigrate.words.claim import Claim
+from datamigrate.words.errors import BatchFailed
+from datamigrate.words.migration import Key
+
+
+@dataclass(eq=False)
+class Batching:
+    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one."""
+
+    stint: Stint
+    ahead: Portion | None = field(default=None, init=False)
+    caution: Caution = field(default=Caution(), init=False)
+
+    async def next(self) -> Change:
+        """The next batch, of the size that the pace says. Raises Fenced, Cut, BatchFailed."""
+        claim = self.stint.mine
+        if claim.exhausted:
+            # the commit that seemed lost had arrived, and it was the last one
+            return Change(claim.cursor, exhausted=True, rows=0)
+        portion = self._read_already(claim) or await self._prepared(claim, self.stint.pace)
+        if not self._may_read_ahead or portion.is_last:
+            return await self._applied(claim, portion)
+        behind = replace(claim, cursor=portion.end)
+        change, self.ahead = await overlapping(
+            partial(self._applied, claim, portion), lambda: self._prepared(behind, self.stint.pace)
+        )
+        return change
+
+    async def up_to(self, key: Key) -> Change:
+        """All up to this key in one batch, whatever the pace."""
+        claim = self.stint.mine
+        if claim.cursor == key:  # the commit that seemed lost had arrived
+            return Change(key, claim.exhausted, rows=0)
+        return await self._applied(claim, await self._prepared(replace(claim, upper=key), WHOLE))
+
+    async def resize(self, pace: Pace) -> None:
+        """Go on at another pace, which the ledger keeps at once for whoever comes after."""
+        claim = replace(self.stint.mine, size=pace.rows, span=pace.span)
+        async with self.stint.noting() as connection:
+            await self.stint.place.ledger.resize(connection, claim)
+        self.stint.claim, self.stint.pace, self.ahead = claim, pace, None
+
+    # reading ----------------------------------------------------------------------------------------
+
+    async def _prepared(self, claim: Claim, pace: Pace) -> Portion:
+        began = time.monotonic()
+        look = partial(self.stint.place.database.looking, self.stint.settings.timeouts)
+        portion = await self.stint.in_line.prepare(look, claim, pace)
+        return replace(portion, seconds=time.monotonic() - began)
+
+    def _read_already(self, claim: Claim) -> Portion | None:
+        ahead, self.ahead = self.ahead, None
+        fits = ahead is not None and (ahead.claim.cursor, ahead.claim.sweep) == (claim.cursor, claim.sweep)
+        # after a timeout the batch is to be smaller than what was read for it
+        most = min(2 * self.stint.pace.rows, self.stint.settings.limits.max_rows)
+        return ahead if fits and ahead and ahead.pace.rows <= most else None
+
+    @property
+    def _may_read_ahead(self) -> bool:
+        reads_while_writing = self.stint.place.database.dialect.reads_while_writing
+        return self.stint.work.computes and reads_while_writing and not self.caution
+
+    # writing ----------------------------------------------------------------------------------------
+
+    async def _applied(self, claim: Claim, portion: Portion) -> Change:
+        stint, began = self.stint, time.monotonic()
+        thorough = claim.sweep > 0 or claim.cursor is None
+        async with stint.noting(stint.settings.timeouts) as connection:
+            change = await stint.in_line.apply(connection, portion, thorough)
+            seconds = time.monotonic() - began
+            pace = self._pace_behind(portion, change, max(seconds, portion.seconds))
+            if portion.claim.upper != claim.upper:
+                change = replace(change, exhausted=False)
+            claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
+            caution = self.caution.after_batch()
+            claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
+            orders = await stint.place.ledger.checkpoint(connection, claim, seconds)
+        stint.claim, stint.pace, stint.last_sign = claim, pace, time.monotonic()
+        self.caution = caution
+        stint.heed(orders)
+        if orders.standing.state is State.FAILED and not stint.effort.failed:
+            raise BatchFailed(
+                f"{claim.migration}: a worker of another run has failed on it.",
+                f"`datamigrate show {claim.migration}` tells why.",
+            )
+        return change
+
+    def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
+        if portion.pace == WHOLE or self.caution:
+            return self.stint.pace
+        limits = self.stint.settings.limits
+        pace = next_pace(portion.pace, seconds, change.found, limits)
+        # what was read ahead may be of a size that was wanted before
+        return fitted(pace, limits) if self.stint.pace.rows >= limits.min_rows else pace

@@ -1,0 +1,79 @@
+"""A batch that gets done although something is wrong: halved where the database cuts it off or the process dies
+at it, led around a row that fails by itself."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from datamigrate.database.faults import Fault
+from datamigrate.doing.announcing import count_batch
+from datamigrate.doing.batching import Batching
+from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller, why_smaller
+from datamigrate.doing.failing import too_slow
+from datamigrate.doing.persisting import Persistence
+from datamigrate.doing.poison import Isolation
+from datamigrate.doing.stint import Stint
+from datamigrate.doing.work import Change
+from datamigrate.thought.pacing import after_timeout, is_smallest
+from datamigrate.words import events
+from datamigrate.words.migration import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Overcoming:
+    """What a worker does about batches that fail."""
+
+    stint: Stint
+    batching: Batching
+    persistence: Persistence
+
+    async def batch_that_fits(self) -> Change:
+        """A batch, halved until the database lets it finish; the ledger keeps the smaller size at once."""
+        stint = self.stint
+        while True:
+            try:
+                return await self.persistence.retried(self.batching.next)
+            except Exception as error:
+                if (isolation := stint.isolation) and isolation.is_called_for(error):
+                    return await self._past_poison(isolation, error)
+                if not stint.work.has_slices or self.persistence.fault_of(error) is not Fault.TIMEOUT:
+                    raise
+                if is_smallest(stint.pace):
+                    timeouts = stint.settings.timeouts
+                    raise too_slow(stint.script.migration, error, stint.mine, timeouts) from error
+                self.persistence.tell(error, Fault.TIMEOUT)
+            await self.persistence.retried(self._halve)
+
+    async def beware(self) -> None:
+        """Where too many processes have died, go on with half the batch, or without its only row."""
+        stint, claim, most = self.stint, self.stint.mine, self.stint.settings.max_deaths
+        self.batching.caution = Caution()
+        if not is_fatal(claim, most):
+            return
+        isolation = stint.isolation
+        if isolation is None:
+            raise fatal(claim)
+        if pace := smaller(claim, stint.settings.first_rows):
+            self.batching.caution = Caution(BATCHES, most)
+            await self.persistence.retried(partial(self.batching.resize, pace))
+            stint.place.publish(events.Retrying(stint.name, why_smaller(claim, pace)))
+        else:
+            kept = stint.effort.done.rows
+            stint.claim = await self.persistence.retried(lambda: isolation.past_fatal_row(stint.mine, kept))
+
+    async def _halve(self) -> None:
+        await self.batching.resize(after_timeout(self.stint.pace, self.stint.settings.limits))
+
+    async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
+        """Do what is before the row that fails, then set it aside, or raise what it failed with."""
+        stint, self.batching.ahead = self.stint, None
+        poison = await isolation.poison_in(stint.mine, stint.pace, raised, self._do_up_to)
+        if poison is not None:
+            isolation.refuse(poison, stint.effort.done.rows)
+            stint.claim = await self.persistence.retried(lambda: isolation.set_aside(stint.mine, poison))
+        return Change(stint.mine.cursor, stint.mine.exhausted, rows=0)
+
+    async def _do_up_to(self, key: Key) -> None:
+        began = time.monotonic()
+        change = await self.persistence.retried(partial(self.batching.up_to, key))
+        count_batch(self.stint, change, time.monotonic() - began)

@@ -1,0 +1,78 @@
+"""After the last range: a fresh look at every row, and the record that all is done, or another sweep."""
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.doing.failing import show_keys
+from datamigrate.doing.stint import Stint
+from datamigrate.thought.lifecycle import Cause
+from datamigrate.words import events
+from datamigrate.words.errors import KeepsComing
+from datamigrate.words.migration import Key
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """Of one migration, by the worker that has the claim on all of it."""
+
+    stint: Stint
+
+    async def verified(self) -> tuple[Key, ...]:
+        """A fresh look and, when nothing is left, the record of it, in one transaction; else some keys that are
+        pending.
+
+        Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
+        then none may have been added.
+        """
+        stint = self.stint
+        leftover = await self._recorded_as_done(alone=0)
+        alone = await stint.in_line.left_alone(stint.place.database.looking) if leftover else None
+        return leftover if alone is None else await self._recorded_as_done(alone)
+
+    async def begin_sweep(self, leftover: tuple[Key, ...]) -> None:
+        """Begin again at the first row. Raises KeepsComing when that has been done often enough."""
+        stint, most = self.stint, self.stint.settings.max_sweeps
+        stint.effort.sweeps += 1
+        if stint.effort.sweeps > most:
+            async with stint.place.database.looking() as connection:
+                rows = await stint.in_line.count(connection)
+            raise KeepsComing(
+                f"{stint.name}: after {most} sweeps {rows:,} rows are pending again "
+                f"(keys {show_keys(leftover)}): the application still writes the old form.",
+                f"Deploy the version that writes the new form, then `datamigrate run {stint.name}`. "
+                "Everything done so far is kept.",
+            )
+        claim = stint.mine
+        stint.claim = replace(
+            claim,
+            cursor=None,
+            upper=None,
+            exhausted=False,
+            sweep=claim.sweep + 1,
+            tally=replace(claim.tally, left_alone=0),
+        )
+        stint.effort.done = stint.claim.tally
+        stint.place.publish(events.Sweeping(stint.name, stint.claim.sweep, show_keys(leftover)))
+
+    async def _recorded_as_done(self, alone: int) -> tuple[Key, ...]:
+        """Record it, if no more rows are pending than so many that are left alone, and those in quarantine; else
+        some keys that are."""
+        stint, ledger = self.stint, self.stint.place.ledger
+        async with stint.place.database.writing() as connection:
+            await stint.leave_aside(connection)
+            leftover = await stint.in_line.look(connection)
+            if not leftover or (alone and await stint.in_line.count(connection) == alone):
+                stint.effort.quarantined = await self._left_in_quarantine(connection)
+                stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone))
+                await ledger.checkpoint(connection, stint.mine, 0.0)
+                if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
+                    stint.heed(await ledger.orders(connection, stint.name))
+                return ()
+        return leftover
+
+    async def _left_in_quarantine(self, connection: AsyncConnection) -> int:
+        stint = self.stint
+        if (isolation := stint.isolation) and stint.in_line is not stint.work:
+            return await isolation.let_mended_out(connection)
+        return await stint.place.ledger.quarantine(stint.name).count(connection)
