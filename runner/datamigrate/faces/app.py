@@ -1,10 +1,16 @@
-"""The application: a method for each verb. It prints nothing; what it finds it gives back as values."""
+"""The application: a method for each verb. It prints nothing; what it finds it gives back as values.
+
+What works on rows is imported by the methods that do, so that a look at the plan does not wait for it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from sqlalchemy.exc import DBAPIError
@@ -22,16 +28,10 @@ from datamigrate.database.ledger.records import (
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
-from datamigrate.doing.effort import Workplace
 from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import is_gone, this_process
-from datamigrate.doing.rehearsal import Rehearsal, rehearse
-from datamigrate.doing.runner import Report, run_plan
-from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Budget, Settings
 from datamigrate.doing.stopping import Stop
-from datamigrate.doing.working import work_for
-from datamigrate.faces.company import company_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.scheduling import end_at, hours_of, keep_schedules, new_schedules, take_turns
 from datamigrate.faces.situation import Situation, situate
@@ -50,6 +50,11 @@ from datamigrate.words.errors import (
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
 from datamigrate.words.quarantine import SetAside
+
+if TYPE_CHECKING:
+    from datamigrate.doing.rehearsal import Rehearsal
+    from datamigrate.doing.runner import Report
+    from datamigrate.doing.sampling import RehearsalLimits
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,8 @@ class Application:
 
     async def count_pending(self, situation: Situation, names: Sequence[str] = ()) -> dict[str, int]:
         """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""
+        from datamigrate.doing.working import work_for
+
         counts: dict[str, int] = {}
         async with self.looking() as (database, _):
             for step in situation.plan.steps:
@@ -161,6 +168,8 @@ class Application:
 
     async def unfit(self, situation: Situation) -> list[DatamigrateError]:
         """What is wrong between the scripts that would run and the tables they would walk."""
+        from datamigrate.doing.working import work_for
+
         found: list[DatamigrateError] = []
         async with self.looking() as (database, _):
             for step in situation.plan.ahead:
@@ -194,6 +203,9 @@ class Application:
     async def rehearse(self, situation: Situation, limits: RehearsalLimits) -> list[Rehearsal]:
         """Try every step that would run, or would if an operator said so, in transactions that are rolled
         back."""
+        from datamigrate.doing.rehearsal import Rehearsal, rehearse
+        from datamigrate.doing.working import work_for
+
         rehearsals: list[Rehearsal] = []
         async with self._writing(situation.whereabouts) as database:
             for step in (*situation.plan.ahead, *situation.plan.having(Action.HALTED)):
@@ -215,6 +227,10 @@ class Application:
     async def run(self, options: RunOptions, stop: Stop, publish: Publish) -> tuple[Situation, Report]:
         """Do what is pending. Raises the first problem of a script before anything is done, unless
         `keep_going` or named migrations leave it aside."""
+        from datamigrate.doing.effort import Workplace
+        from datamigrate.doing.runner import Report, run_plan
+        from datamigrate.faces.company import company_for
+
         situation = await self.situation(options.names, options.tags, options.agenda)
         for name in options.names:
             situation.script(name)

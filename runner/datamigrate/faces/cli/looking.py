@@ -36,7 +36,7 @@ def show(output: Output, get: Get, name: str) -> None:
     """Show one migration: script, ranges, how it came to its state."""
     import anyio
 
-    from datamigrate.faces.render import detail_facts, show_detail
+    from datamigrate.faces.detail import detail_facts, show_detail
 
     detail = anyio.run(get().detail, name)
     output.data(detail_facts(detail), None)
