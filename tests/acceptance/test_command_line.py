@@ -154,7 +154,7 @@ def test_q_leaves_only_data_and_errors(sqlite_project: Project, sqlite_database:
     assert sqlite_project.quick("-q", "plan").err == ""
     assert sqlite_project.quick("run", "-q") == Outcome(0, "", "")
     sqlite_project.write_script("failing", FAILING.replace("full_name", "nick"))
-    assert sqlite_project.quick("run", "-q", exits=1).err.startswith("Error: failing: ValueError: not today")
+    assert sqlite_project.quick("run", "-q", exits=1).err.startswith("Error: failing: Row 1: ValueError: not today")
 
 
 def test_every_verb_gives_one_document_of_json(project: Project, database: ScratchDatabase) -> None:
@@ -168,7 +168,7 @@ def test_every_verb_gives_one_document_of_json(project: Project, database: Scrat
     assert project.json("run", "--dry-run", exits=1)["pending"] == {"full_name": 5, "nick": 5}
     assert project.json("run", exits=1)["error"] == "ScriptError"
     done = project.json("run", "full_name")
-    assert done["results"] == [{"name": "full_name", "outcome": "done"}]
+    assert done["results"] == [{"name": "full_name", "outcome": "done", "quarantined": 0}]
     assert done["exit"] == 0
     assert project.json("status", "--count", exits=1)["migrations"][1]["pending"] == 5
     assert project.json("show", "full_name")["ledger"]["state"] == "done"
@@ -364,7 +364,7 @@ def test_the_first_failure_ends_the_run_and_keep_going_does_not(
     assert states(project) == {"a_failing": "failed", "b_after": "pending", "c_nick": "pending"}
     told = project.quick("run", "--keep-going", exits=1)
     assert "b_after: skipped, a_failing is not done" in told.err
-    assert "Error: a_failing: ValueError: not today" in told.err
+    assert "Error: a_failing: Row 1: ValueError: not today" in told.err
     assert states(project) == {"a_failing": "failed", "b_after": "pending", "c_nick": "done"}
     outcomes = {r["name"]: r["outcome"] for r in project.json("run", "--keep-going", exits=1)["results"]}
     assert outcomes == {"a_failing": "failed", "b_after": "skipped"}
@@ -408,7 +408,7 @@ def test_show_status_and_history_tell_what_became_of_it(project: Project, databa
         assert fact in shown
     assert "never run" in project.quick("show", "full_name").out
     status = project.quick("status").out
-    assert re.search(r"failing +failed .*failing: ValueError: not today", status)
+    assert re.search(r"failing +failed .*failing: Row 1: ValueError: not today", status)
     assert re.search(r"full_name +pending", status)
     assert "failing" in project.quick("status", "failing").out
     assert "full_name" not in project.quick("status", "failing").out

@@ -107,7 +107,8 @@ class Executor:
                 # line again, and see what there is left
                 continue
             except Exception as error:
-                raise await self._failed(error) from error
+                failure = await self._failed(error)
+                raise failure from (error.__cause__ if failure is error else error)
             except BaseException:
                 await self._leave_if_we_can(Cause.STOP, "interrupted")
                 raise
