@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -80,6 +81,31 @@ def test_help_and_version_do_not_wait_for_sqlalchemy_or_alembic() -> None:
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert f"datamigrate, version {datamigrate.__version__}" in told
+
+
+def test_a_look_does_not_wait_for_what_works_on_rows(sqlite_project: Project) -> None:
+    needless = (
+        *("datamigrate.doing.runner", "datamigrate.doing.rehearsal", "datamigrate.faces.rights"),
+        *("datamigrate.faces.notices.webhook", "datamigrate.testing"),
+        *("urllib.request", "rich.progress", "sqlglot", "prometheus_client", "opentelemetry"),
+    )
+    program = (
+        "import sys\n"
+        "from datamigrate.faces.cli import cli\n"
+        "for verb in ('list', 'plan', 'status', 'history'):\n"
+        "    cli([verb, '-q', '--json'], standalone_mode=False)\n"
+        f"sys.exit(' '.join(sorted({set(needless)} & set(sys.modules))))\n"
+    )
+    looked = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=sqlite_project.root,
+        env=os.environ | sqlite_project.variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert looked.stdout.count('"version": 1') == 4, looked.stderr
+    assert looked.stderr.strip() == ""
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from datamigrate.database.schema.upgrade import revisions_to, upgrade_schema
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application
 from datamigrate.faces.gates import GateClosed
+from datamigrate.faces.onlooker import Onlooker
 from datamigrate.faces.project import Project, named_address
 from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.situation import Situation, situate, unplaced
@@ -46,7 +47,7 @@ class Arrival:
     stopped: str | None = None
 
 
-async def survey(application: Application, target: str, wanted: Agenda | None = None) -> Survey:
+async def survey(application: Onlooker, target: str, wanted: Agenda | None = None) -> Survey:
     """Plan the way; writes nothing. Raises GraphError when schema and data wait for each other, UsageError
     for a target that Alembic does not know, ConfigurationError when env.py goes to another database."""
     project, library = application.project, application.project.library()

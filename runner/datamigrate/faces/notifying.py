@@ -10,7 +10,6 @@ from datamigrate.database.address import Address
 from datamigrate.faces.notices.command import Command
 from datamigrate.faces.notices.notice import KINDS
 from datamigrate.faces.notices.post import Post, Sink
-from datamigrate.faces.notices.webhook import Webhook
 from datamigrate.faces.values import must_be_known, positive, text
 from datamigrate.words.errors import ConfigurationError, UsageError
 from datamigrate.words.secrets import learn, learn_secret
@@ -49,6 +48,9 @@ def post_for(notify: Notify, database: Address, owner: str) -> Post:
     """The post of a run on this database; the environment has the last word on the address, and the secret."""
     sinks: list[Sink] = []
     if url := os.environ.get(URL_VARIABLE) or notify.url:
+        # what speaks HTTP takes long to import, and only a run that posts needs it
+        from datamigrate.faces.notices.webhook import Webhook
+
         secret = os.environ.get(SECRET_VARIABLE)
         learn(url)
         learn_secret(secret)

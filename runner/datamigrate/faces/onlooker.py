@@ -1,4 +1,7 @@
-"""Looking at a project: what its scripts, its schema and its ledger say. Nothing is written."""
+"""Looking at a project: what its scripts, its schema and its ledger say. Nothing is written.
+
+What works on rows is imported where rows are counted, so that a look at the plan does not wait for it.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,7 +23,6 @@ from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import this_process
-from datamigrate.doing.working import work_for
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.agenda import Agenda
@@ -69,6 +71,8 @@ class Onlooker:
 
     async def count_pending(self, situation: Situation, names: Sequence[str] = ()) -> dict[str, int]:
         """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""
+        from datamigrate.doing.working import work_for
+
         counts: dict[str, int] = {}
         async with self.looking() as (database, _):
             for step in situation.plan.steps:
@@ -88,6 +92,8 @@ class Onlooker:
 
     async def unfit(self, situation: Situation) -> list[DatamigrateError]:
         """What is wrong between the scripts that would run and the tables they would walk."""
+        from datamigrate.doing.working import work_for
+
         found: list[DatamigrateError] = []
         async with self.looking() as (database, _):
             for step in situation.plan.ahead:

@@ -1,5 +1,6 @@
 """The command line. Data goes to stdout, everything else to stderr."""
 
+import gc
 import sys
 
 from datamigrate.faces.cli import beginning, examining, lasting, looking, quarantining, undoing, working
@@ -19,8 +20,14 @@ __all__ = [
 ]
 
 
+MADE_TO_STAY = 50_000
+"""Objects that may be made before Python looks for circles among them."""
+
+
 def main() -> None:
     """The `datamigrate` command."""
+    # modules, revisions and scripts are made to stay: looking for circles among them was a fifth of `status`
+    gc.set_threshold(MADE_TO_STAY)
     try:
         cli(prog_name="datamigrate")
     except BrokenPipeError:

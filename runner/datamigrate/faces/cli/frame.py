@@ -23,6 +23,8 @@ from datamigrate.words.secrets import learn, learn_secret, redacted
 
 if TYPE_CHECKING:
     from datamigrate.faces.app import Application
+    from datamigrate.faces.onlooker import Onlooker
+    from datamigrate.faces.project import Project
 
 EXIT_CODES = """\b
 Exit codes:
@@ -73,7 +75,15 @@ def _with_globals(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
     """Give the verb an application and an output, and turn what it raises into words and an exit code."""
+    return _verb(function, _application)
 
+
+def look(function: Callable[..., Exit | None]) -> Callable[..., None]:
+    """The same with an onlooker, who does not wait until what works on rows has been imported."""
+    return _verb(function, _onlooker)
+
+
+def _verb(function: Callable[..., Exit | None], who: Callable[[Globals], Onlooker]) -> Callable[..., None]:
     @_with_globals
     @click.pass_context
     @wraps(function)
@@ -81,7 +91,7 @@ def verb(function: Callable[..., Exit | None]) -> Callable[..., None]:
         names = Globals.__dataclass_fields__
         mine = Globals(**{name: options.pop(name) for name in names})
         try:
-            code = _called(function, mine.over(context.obj or Globals()), options)
+            code = _called(function, who, mine.over(context.obj or Globals()), options)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             code = Exit.INTERRUPTED
@@ -95,7 +105,12 @@ def _keep_secrets(settings: Globals) -> None:
     learn_secret(os.environ.get("PGPASSWORD"))
 
 
-def _called(function: Callable[..., Exit | None], settings: Globals, options: dict[str, Any]) -> Exit:
+def _called(
+    function: Callable[..., Exit | None],
+    who: Callable[[Globals], Onlooker],
+    settings: Globals,
+    options: dict[str, Any],
+) -> Exit:
     _keep_secrets(settings)
     from datamigrate.faces.output import output_for
 
@@ -103,7 +118,7 @@ def _called(function: Callable[..., Exit | None], settings: Globals, options: di
         settings.as_json, settings.quiet, settings.color, settings.log_format, settings.verbose
     )
     try:
-        return function(output, lambda: _application(settings), **options) or Exit.OK
+        return function(output, lambda: who(settings), **options) or Exit.OK
     except DatamigrateError as error:
         output.error(error)
         return error.exit
@@ -113,14 +128,25 @@ def _called(function: Callable[..., Exit | None], settings: Globals, options: di
 
 
 def _application(settings: Globals) -> Application:
-    from datamigrate.database.schema.history import AlembicOptions
     from datamigrate.faces.app import Application
+
+    return Application(_project(settings))
+
+
+def _onlooker(settings: Globals) -> Onlooker:
+    from datamigrate.faces.onlooker import Onlooker
+
+    return Onlooker(_project(settings))
+
+
+def _project(settings: Globals) -> Project:
+    from datamigrate.database.schema.history import AlembicOptions
     from datamigrate.faces.project import Call, find_project
 
     alembic = AlembicOptions(
         Path(settings.config) if settings.config else None, settings.section or "alembic", settings.x
     )
-    return Application(find_project(Call(Path.cwd(), alembic, settings.url)))
+    return find_project(Call(Path.cwd(), alembic, settings.url))
 
 
 def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
@@ -132,6 +158,7 @@ def duration(_context: click.Context, _parameter: click.Parameter, value: str | 
 
 
 Get = Callable[[], "Application"]
+GetOnlooker = Callable[[], "Onlooker"]
 
 
 @contextmanager

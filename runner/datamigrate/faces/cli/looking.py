@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datamigrate.faces.cli.frame import Get, cli, verb
+from datamigrate.faces.cli.frame import GetOnlooker, cli, look
 from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
-    from datamigrate.faces.app import Application
+    from datamigrate.faces.onlooker import Onlooker
     from datamigrate.faces.output import Output
 
 
 @cli.command("list")
-@verb
-def list_(output: Output, get: Get) -> Exit:
+@look
+def list_(output: Output, get: GetOnlooker) -> Exit:
     """List the scripts."""
     from datamigrate.faces.render import list_table
 
@@ -31,12 +31,12 @@ def list_(output: Output, get: Get) -> Exit:
 
 @cli.command()
 @click.argument("name")
-@verb
-def show(output: Output, get: Get, name: str) -> None:
+@look
+def show(output: Output, get: GetOnlooker, name: str) -> None:
     """Show one migration: script, ranges, how it came to its state."""
     import anyio
 
-    from datamigrate.faces.render import detail_facts, show_detail
+    from datamigrate.faces.detail import detail_facts, show_detail
 
     detail = anyio.run(get().detail, name)
     output.data(detail_facts(detail), None)
@@ -46,8 +46,8 @@ def show(output: Output, get: Get, name: str) -> None:
 
 @cli.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
-@verb
-def history(output: Output, get: Get, limit: int) -> None:
+@look
+def history(output: Output, get: GetOnlooker, limit: int) -> None:
     """List past runs, newest first."""
     import anyio
 
@@ -68,10 +68,10 @@ def history(output: Output, get: Get, limit: int) -> None:
 )
 @click.option("--upgrade", "to_heads", is_flag=True, help="What `datamigrate upgrade` would do instead.")
 @click.option("--to", "target", metavar="REV", help="The same, as far as this revision.")
-@verb
+@look
 def plan(
     output: Output,
-    get: Get,
+    get: GetOnlooker,
     names: tuple[str, ...],
     tags: tuple[str, ...],
     exit_code: bool,
@@ -100,8 +100,8 @@ def plan(
 )
 @click.option("--count", is_flag=True, help="Count the pending rows exactly, now.")
 @click.option("--watch", is_flag=True, help="Show it again every two seconds.")
-@verb
-def status(output: Output, get: Get, name: str | None, check: bool, count: bool, watch: bool) -> Exit:
+@look
+def status(output: Output, get: GetOnlooker, name: str | None, check: bool, count: bool, watch: bool) -> Exit:
     """Show a row per migration: state, progress, rate, time to go. Writes nothing."""
     import anyio
 
@@ -130,13 +130,13 @@ def status(output: Output, get: Get, name: str | None, check: bool, count: bool,
     return anyio.run(look)
 
 
-def _plan_journey(output: Output, application: Application, target: str, exit_code: bool) -> Exit:
+def _plan_journey(output: Output, onlooker: Onlooker, target: str, exit_code: bool) -> Exit:
     import anyio
 
     from datamigrate.faces.journey import survey
     from datamigrate.faces.render import journey_facts, journey_table
 
-    way = anyio.run(survey, application, target)
+    way = anyio.run(survey, onlooker, target)
     output.data(journey_facts(way.journey), journey_table(way.journey))
     output.say(
         f"{len(way.journey.legs)} legs: `datamigrate upgrade {target}`."
