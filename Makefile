@@ -8,13 +8,15 @@ DEMO_FILE := demo.db
 DEMO_URL := sqlite+aiosqlite:///$(CURDIR)/$(DEMO_FILE)
 demo: export DATABASE_URL := $(or $(DATABASE_URL),$(DEMO_URL))
 
-.PHONY: help demo test test-versions check bench performance install clean
+.PHONY: help demo test test-versions check bench performance campaign reliability install clean
 
 help:
 	@echo "make demo                    the whole path on SQLite: create, seed, plan, run, status"
 	@echo "make demo DATABASE_URL=...   the same on a PostgreSQL database that exists and is empty"
 	@echo "make test                    every test, on SQLite and on a PostgreSQL that the tests start"
 	@echo "make test-versions           what meets Alembic, on its oldest supported versions and SQLAlchemy's"
+	@echo "make campaign [SEED=n]       faults at every place where one can happen, in their long form"
+	@echo "make reliability             docs/reliability.md from what the campaign left"
 	@echo "make check                   lint, types, floors"
 	@echo "make bench [ROWS=2000000]    measure, side by side with the limit and with other ways"
 	@echo "make performance             docs/performance.md from what was measured"
@@ -57,6 +59,15 @@ bench: $(VENV)/installed-bench
 
 performance: $(VENV)/installed-bench
 	$(BIN)/python -m bench report
+
+# In its long form: an hour or two. What tests count in it is kept in tests/campaign/results.
+campaign: export DATAMIGRATE_CAMPAIGN := long
+campaign: export DATAMIGRATE_SEED := $(SEED)
+campaign: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q -rs -n 2 --timeout 3600 tests/campaign
+
+reliability: $(VENV)/installed-test
+	cd tests && ../$(BIN)/python -m campaign.report
 
 install: $(VENV)/installed
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from databases import (
     PostgresUnavailable,
     ScratchDatabase,
     created,
+    fresh_name,
     sqlite_at,
     start_postgres,
     upgrade,
@@ -29,9 +28,6 @@ from databases import (
 
 DIALECTS = ("sqlite", "postgresql")
 SHARED_SERVER = pytest.StashKey[PostgresServer]()
-
-_numbers = count(1)
-_prefix = f"dm_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(4)}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -104,7 +100,7 @@ def sqlite_chat_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def postgres_chat_template(postgres_server: PostgresServer) -> Iterator[str]:
     """The name of a seeded chat's database, to clone."""
-    name = f"{_prefix}_chat"
+    name = fresh_name()
     with created(postgres_server, name) as database:
         fill_chat(database)
         yield name
@@ -136,11 +132,6 @@ def ask_for(request: pytest.FixtureRequest, fixtures: dict[str, str]) -> Scratch
     database = request.getfixturevalue(fixtures[request.param])
     assert isinstance(database, ScratchDatabase)
     return database
-
-
-def fresh_name() -> str:
-    """Return a database name that neither this worker nor another has used."""
-    return f"{_prefix}_{next(_numbers)}"
 
 
 def fill_chat(database: ScratchDatabase) -> None:

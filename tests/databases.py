@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,15 @@ rm -rf "$home"
 """
 
 
+_numbers = count(1)
+_prefix = f"dm_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{secrets.token_hex(4)}"
+
+
+def fresh_name() -> str:
+    """Return a database name that neither this worker nor another has used."""
+    return f"{_prefix}_{next(_numbers)}"
+
+
 class PostgresUnavailable(Exception):
     """No PostgreSQL server can be reached or started; the message says why."""
 
@@ -62,6 +73,26 @@ class PostgresServer:
     url: str
     process: subprocess.Popen[str] | None = None
     socket_directory: Path | None = None
+    control: tuple[str, ...] = ()
+    options: str = ""
+
+    def crash(self) -> None:
+        """Let our own server end at once, whatever it was doing, as if the machine had."""
+        self._control("-m", "immediate", "stop")
+
+    def start_again(self) -> None:
+        """Start our own server again; it recovers what it had committed."""
+        self._control("-o", self.options, "-l", f"{self.socket_directory}/log", "start")
+
+    def _control(self, *arguments: str) -> None:
+        subprocess.run(
+            [*self.control, *arguments],
+            cwd=self.socket_directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            check=True,
+            **_identity(_unprivileged_user()),
+        )
 
     def stop(self) -> None:
         """Shut our own server down and remove its files; leave somebody else's alone."""
@@ -114,8 +145,9 @@ def _start_in(home: Path, binaries: Path, settings: Mapping[str, str]) -> Postgr
     if user is not None:
         subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", home], check=True)
     port = free_port()
+    options = _options(home, port, settings)
     process = subprocess.Popen(
-        ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, _options(home, port, settings)],
+        ["/bin/sh", "-c", SUPERVISOR, "postgres", binaries, home, options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -130,7 +162,9 @@ def _start_in(home: Path, binaries: Path, settings: Mapping[str, str]) -> Postgr
         process.communicate()
         last_lines = " | ".join(line.strip() for line in log[-3:])
         raise PostgresUnavailable(f"PostgreSQL in {binaries} did not start: {last_lines}")
-    return PostgresServer(f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres", process, home)
+    control = (f"{binaries}/pg_ctl", "-D", f"{home}/data", "-w", "-t", str(SECONDS_TO_START))
+    url = f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    return PostgresServer(url, process, home, control, options)
 
 
 def _options(home: Path, port: int, settings: Mapping[str, str]) -> str:

@@ -36,6 +36,7 @@ from datamigrate.words.migration import Migration
 
 NAME = "job"
 BATCH = 4
+GIVES_A_NEW_VALUE = "OLD.new IS NULL AND NEW.new IS NOT NULL"
 # no batch can be slow enough to shrink, so that a loaded machine changes nothing
 SMALL = Settings(first_rows=BATCH, limits=Limits(target_time=600, max_rows=BATCH))
 
@@ -153,9 +154,13 @@ class Bench:
         """A script made of a form, whose functions can be the test's own."""
         return Script(migration(checksum=checksum, kind=form.kind), form)
 
-    def table(self, key: str = "id INTEGER PRIMARY KEY", rows: Iterable[tuple[Any, ...]] = ()) -> None:
-        """Create `item` with this key, its rows, and `written`, to which a trigger adds each row written."""
-        self.database.script(f"CREATE TABLE item ({ITEM_COLUMNS}, {key}); {write_log(self.database.dialect)}")
+    def table(
+        self, key: str = "id INTEGER PRIMARY KEY", rows: Iterable[tuple[Any, ...]] = (), noting: str = ""
+    ) -> None:
+        """Create `item` with this key, its rows, and `written`, to which a trigger adds each row written, or
+        each that is updated so that the condition `noting` holds."""
+        log = write_log(self.database.dialect, noting)
+        self.database.script(f"CREATE TABLE item ({ITEM_COLUMNS}, {key}); {log}")
         self.fill(rows)
 
     def fill(self, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -299,11 +304,13 @@ def migration(name: str = NAME, checksum: str = "0" * 16, kind: str = "update") 
     return Migration(name, Path(f"{name}.py"), "", (), (), (), frozenset(), kind, checksum)
 
 
-def write_log(dialect: str, table: str = "item") -> str:
-    """The SQL that makes `written`, and the triggers that add a row's serial each time it is written."""
+def write_log(dialect: str, noting: str = "") -> str:
+    """The SQL that makes `written`, and the triggers that add a row's serial each time it is written, or each
+    time it is updated so that the condition `noting` holds."""
     log = "CREATE TABLE written (serial INTEGER);"
     body = "INSERT INTO written VALUES (OLD.serial);"
-    return log + "".join(after(dialect, "log_written", ("UPDATE", "DELETE"), table, body))
+    verbs = ("UPDATE",) if noting else ("UPDATE", "DELETE")
+    return log + "".join(after(dialect, "log_written", verbs, "item", body, noting))
 
 
 @asynccontextmanager
@@ -361,9 +368,14 @@ def at_every_step(database: Database, react: Callable[[str], None]) -> None:
 
 
 def age_claim(scratch: ScratchDatabase) -> None:
-    """Let the claim's last heartbeat be an hour ago."""
+    """Let the one claim's last heartbeat be an hour ago."""
+    assert age_claims(scratch) == 1
+
+
+def age_claims(scratch: ScratchDatabase) -> int:
+    """Let each claim's last heartbeat be an hour ago; how many there are."""
     if scratch.dialect == "sqlite":
         earlier = "strftime('%Y-%m-%d %H:%M:%f', heartbeat, '-1 hour')"
     else:
         earlier = "heartbeat - interval '1 hour'"
-    assert scratch.execute(f"UPDATE datamigrate_range SET heartbeat = {earlier}") == 1
+    return scratch.execute(f"UPDATE datamigrate_range SET heartbeat = {earlier} WHERE owner IS NOT NULL")

@@ -14,6 +14,7 @@ from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.guarding import refuse_slow
 from datamigrate.doing.owner import worker_of
+from datamigrate.doing.persisting import Persistence
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import MOST_WORKERS, Settings, for_script
 from datamigrate.doing.stint import Stint
@@ -129,15 +130,8 @@ class Crew:
                 job.effort.stopped(name, place.publish, why)
                 self._keep(Result(name, Outcome.STOPPED.value, reason=why))
                 return
-            undo = place.ledger.tables.undo
-            job.work = await work_for(place.database, self.scripts[name], self.settings.workers, undo)
-            options, computes = step.migration.options, job.work.computes
-            job.tuned = cache(partial(for_script, self.settings, options, computes, self.batch_size))
-            settings = job.tuned(UNTUNED)
-            if not place.allow_slow:
-                # one wider than its rows, so that both statements that look for its end are judged
-                pace = Pace(settings.first_rows, 2 * settings.first_rows)
-                await refuse_slow(place.database, name, job.work, pace)
+            persistence = Persistence(place, name, lambda: self.settings.max_attempts, _nothing_is_ours_yet)
+            await persistence.retried(partial(self._examine, place, job))
             outcome = await self._do(place, job, leads=True)
             why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
             self._keep(Result(name, outcome.value, reason=why, quarantined=job.effort.quarantined))
@@ -148,6 +142,20 @@ class Crew:
             self._keep(failure)
         finally:
             del self.jobs[name]
+
+    async def _examine(self, place: Workplace, job: Job) -> None:
+        """Bind the script to its table as the database has it, and refuse what would be slow."""
+        migration, undo = job.step.migration, place.ledger.tables.undo
+        work = await work_for(place.database, self.scripts[migration.name], self.settings.workers, undo)
+        job.tuned = cache(
+            partial(for_script, self.settings, migration.options, work.computes, self.batch_size)
+        )
+        settings = job.tuned(UNTUNED)
+        if not place.allow_slow:
+            # one wider than its rows, so that both statements that look for its end are judged
+            pace = Pace(settings.first_rows, 2 * settings.first_rows)
+            await refuse_slow(place.database, migration.name, work, pace)
+        job.work = work
 
     async def _join(self, place: Workplace, job: Job) -> None:
         name = job.step.migration.name
@@ -175,6 +183,10 @@ class Crew:
         known = self.results.get(result.name)
         if known is None or known.error is None:
             self.results[result.name] = result
+
+
+async def _nothing_is_ours_yet() -> None:
+    """Before the first claim no commit can be in doubt."""
 
 
 def _failure(script: Script, error: Exception) -> Result:
