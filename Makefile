@@ -64,7 +64,7 @@ performance: $(VENV)/installed-bench
 campaign: export DATAMIGRATE_CAMPAIGN := long
 campaign: export DATAMIGRATE_SEED := $(SEED)
 campaign: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -rs -n 2 --timeout 3600 tests/campaign
+	$(BIN)/python -m pytest -q -rs -n 2 --timeout 3600 tests/campaign tests/acceptance/test_a_million_rows.py
 
 reliability: $(VENV)/installed-test
 	cd tests && ../$(BIN)/python -m campaign.report

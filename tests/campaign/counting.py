@@ -15,7 +15,7 @@ SEED = int(os.environ.get("DATAMIGRATE_SEED") or secrets.randbelow(10**6))
 RESULTS = Path(os.environ.get("DATAMIGRATE_CAMPAIGN_RESULTS") or Path(__file__).parent / "results")
 
 
-STRIDE = 1 if LONG else 8
+STRIDE = 1 if LONG else 16
 """The long form tries every place, the quick one every so many, beginning with another each time."""
 
 

@@ -207,7 +207,7 @@ def test_whatever_happens_in_whatever_order_no_row_is_lost_and_none_is_written_t
         """Of this form, on this kind of database."""
 
     Life.databases, Life.faults, Life.form = staticmethod(fresh_databases(dialect)), faults, form
-    lives = 200 if LONG else 5
+    lives = 200 if LONG else 3
     run_state_machine_as_test(
         seed(SEED)(Life),
         settings=settings(
