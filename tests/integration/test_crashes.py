@@ -8,6 +8,7 @@ import pytest
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.testing.crashing import COMMIT, Killer, only_killed
 from workbench import BATCH, BOB, COMMITTED, FORMS, Bench, at_every_step, opened, with_settings
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 ROWS = BATCH + 2
 CLAIM = "INSERT INTO datamigrate_migration"
-LEDGER = ("ledger", "quarantine", "range", "migration", "run", "transition")
+LEDGER = tuple(table.name for table in reversed(ledger_tables().metadata.sorted_tables))
 ITEMS = ", ".join(f"({serial}, {serial % 5}, {serial * 3})" for serial in range(ROWS))
 AS_AT_FIRST = (
     "DELETE FROM item; DELETE FROM written; DELETE FROM copied;"
@@ -28,8 +29,8 @@ def prepare(bench: Bench, keep_ledger: bool) -> Callable[[], None]:
     bench.table()
     bench.database.execute("CREATE TABLE copied (serial INTEGER)")
     verb = "DELETE FROM" if keep_ledger else "DROP TABLE IF EXISTS"
-    tables = [name for name in LEDGER if not (keep_ledger and name == "ledger")]
-    forget = "".join(f"{verb} datamigrate_{name};" for name in tables)
+    tables = [name for name in LEDGER if not (keep_ledger and name == "datamigrate_ledger")]
+    forget = "".join(f"{verb} {name};" for name in tables)
 
     def begin_again() -> None:
         bench.database.script(forget + AS_AT_FIRST)
