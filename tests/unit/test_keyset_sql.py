@@ -11,11 +11,14 @@ from datamigrate.database.keyset import (
     after,
     last_key,
     nth_key,
+    nth_parameters,
     null_keys,
     pending_keys,
+    slice_parameters,
     upto,
     within,
 )
+from datamigrate.database.repeated import Repeated
 from datamigrate.words.migration import Bounds
 from unit.samples import ORDERS, USERS, given, orders, sql, users
 
@@ -136,6 +139,36 @@ def test_the_first_key_is_found_without_passing_any_over() -> None:
 
 def test_the_nth_key_passes_over_those_before_it() -> None:
     assert list(given(nth_key(USERS, SLICE, 5)).values()) == [10, 20, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("made_for", "other"),
+    [
+        (SLICE, Bounds((70,), (90,))),
+        (BEGINNING, Bounds(None, (90,))),
+        (ORDERS_SLICE, Bounds((5, "x"), (6, "y"))),
+    ],
+)
+def test_what_was_made_for_one_slice_is_executed_for_another_with_its_parameters(
+    made_for: Bounds, other: Bounds
+) -> None:
+    keyset = USERS if len(other.upper) == 1 else ORDERS
+    assert given(within(keyset, made_for)) | slice_parameters(other) == given(within(keyset, other))
+    assert given(nth_key(keyset, made_for, 3)) | nth_parameters(other, 8) == given(nth_key(keyset, other, 8))
+
+
+def test_a_statement_is_made_once_for_slices_with_a_lower_bound_and_once_without() -> None:
+    made: list[Bounds] = []
+
+    def make(bounds: Bounds) -> sa.Select[tuple[object]]:
+        made.append(bounds)
+        return nth_key(USERS, bounds, 1)
+
+    repeated = Repeated(make)
+    later = Bounds((70,), (90,))
+    assert repeated.of(BEGINNING) is repeated.of(BEGINNING)
+    assert repeated.of(SLICE) is repeated.of(later) is not repeated.of(BEGINNING)
+    assert made == [BEGINNING, SLICE]
 
 
 @pytest.mark.parametrize("value", ["a", b"\x00", 1.5, "2026-11-22", 2**62])

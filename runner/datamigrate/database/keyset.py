@@ -13,6 +13,8 @@ import sqlalchemy as sa
 
 from datamigrate.words.migration import Bounds, Key, KeyValue
 
+_LOWER, _UPPER, _PASSED = "datamigrate_lower", "datamigrate_upper", "datamigrate_passed"
+
 
 @dataclass(frozen=True, eq=False)
 class Keyset:
@@ -53,9 +55,14 @@ def upto(keyset: Keyset, upper: Key) -> sa.ColumnElement[bool]:
 
 
 def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
-    """Rows of this slice of the key space."""
-    last = upto(keyset, bounds.upper)
-    return last if bounds.lower is None else sa.and_(after(keyset, bounds.lower), last)
+    """Rows of this slice of the key space; `slice_parameters` makes them those of another."""
+    last = _row(keyset) <= _named(_UPPER, bounds.upper)
+    return last if bounds.lower is None else sa.and_(_row(keyset) > _named(_LOWER, bounds.lower), last)
+
+
+def slice_parameters(bounds: Bounds) -> dict[str, KeyValue]:
+    """With these a statement that was made for one slice is executed for another, which has as many bounds."""
+    return _by_name(_UPPER, bounds.upper) | ({} if bounds.lower is None else _by_name(_LOWER, bounds.lower))
 
 
 def one_of(keyset: Keyset, keys: Sequence[Key]) -> sa.ColumnElement[bool]:
@@ -85,9 +92,16 @@ def last_key(keyset: Keyset) -> sa.Select[Any]:
 def nth_key(
     keyset: Keyset, bounds: Bounds, n: int, pending: sa.ColumnElement[bool] | None = None
 ) -> sa.Select[Any]:
-    """The n-th key (from 1) of the slice, counting only pending rows when a predicate is given."""
+    """The n-th key (from 1) of the slice, counting only pending rows when a predicate is given;
+    `nth_parameters` make it another's."""
     inside = [within(keyset, bounds)] + ([] if pending is None else [pending])
-    return sa.select(*keyset.columns).where(*inside).order_by(*keyset.columns).limit(1).offset(n - 1)
+    passed = sa.bindparam(_PASSED, n - 1, sa.Integer)
+    return sa.select(*keyset.columns).where(*inside).order_by(*keyset.columns).limit(1).offset(passed)
+
+
+def nth_parameters(bounds: Bounds, n: int) -> dict[str, KeyValue]:
+    """With these `nth_key` is executed for another slice and number."""
+    return slice_parameters(bounds) | {_PASSED: n - 1}
 
 
 def keys_within(keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
@@ -121,6 +135,15 @@ def null_keys(keyset: Keyset) -> sa.Select[Any]:
 
 def _row(keyset: Keyset) -> sa.ColumnElement[Any]:
     return keyset.columns[0] if len(keyset.names) == 1 else sa.tuple_(*keyset.columns)
+
+
+def _named(side: str, key: Key) -> sa.ColumnElement[Any]:
+    named = [sa.bindparam(name, value, sa.types.NullType()) for name, value in _by_name(side, key).items()]
+    return named[0] if len(named) == 1 else sa.tuple_(*named)
+
+
+def _by_name(side: str, key: Key) -> dict[str, KeyValue]:
+    return {f"{side}_{i}": value for i, value in enumerate(key)}
 
 
 def _given(key: Key) -> sa.ColumnElement[Any]:

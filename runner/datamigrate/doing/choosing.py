@@ -1,11 +1,14 @@
 """Which rows the next batch has."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.keyset import Keyset, last_key, nth_key
+from datamigrate.database.keyset import Keyset, last_key, nth_key, nth_parameters
+from datamigrate.database.repeated import Repeated
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.migration import Bounds, Key
 
@@ -18,15 +21,34 @@ class Slice:
     is_last: bool
 
 
-async def choose(
-    connection: AsyncConnection, keyset: Keyset, pending: sa.ColumnElement[bool], reach: Bounds, pace: Pace
-) -> Slice:
-    """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
-    end = await first_key(connection, nth_key(keyset, reach, pace.span)) or reach.upper
-    if pace.span > pace.rows:
-        looked_at = Bounds(reach.lower, end)
-        end = await first_key(connection, nth_key(keyset, looked_at, pace.rows, pending)) or end
-    return Slice(Bounds(reach.lower, end), end == reach.upper)
+@dataclass(frozen=True, eq=False)
+class Choosing:
+    """Slice after slice of a table, of which some rows are `pending`."""
+
+    keyset: Keyset
+    pending: sa.ColumnElement[bool]
+
+    async def behind(self, connection: AsyncConnection, reach: Bounds, pace: Pace) -> Slice:
+        """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
+        end = await self._nth(connection, self._any, reach, pace.span) or reach.upper
+        if pace.span > pace.rows:
+            looked_at = Bounds(reach.lower, end)
+            end = await self._nth(connection, self._pending, looked_at, pace.rows) or end
+        return Slice(Bounds(reach.lower, end), end == reach.upper)
+
+    @cached_property
+    def _any(self) -> Repeated[sa.Select[Any]]:
+        return Repeated(lambda bounds: nth_key(self.keyset, bounds, 1))
+
+    @cached_property
+    def _pending(self) -> Repeated[sa.Select[Any]]:
+        return Repeated(lambda bounds: nth_key(self.keyset, bounds, 1, self.pending))
+
+    async def _nth(
+        self, connection: AsyncConnection, keys: Repeated[sa.Select[Any]], bounds: Bounds, n: int
+    ) -> Key | None:
+        row = (await connection.execute(keys.of(bounds), nth_parameters(bounds, n))).first()
+        return None if row is None else tuple(row)
 
 
 async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:

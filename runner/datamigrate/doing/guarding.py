@@ -1,5 +1,6 @@
 """Is anything in a batch slow however small the batch is? Asked of the database before the first one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,13 +13,13 @@ from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.faults import Fault
 from datamigrate.database.keyset import pending_keys
-from datamigrate.doing.choosing import choose, find_upper
+from datamigrate.doing.choosing import Choosing, find_upper
 from datamigrate.doing.rows_work import SAMPLE, RowsWork
 from datamigrate.doing.work import Work
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.plans import Slow, Walk, remedy
 from datamigrate.words.errors import TooSlow
-from datamigrate.words.migration import Bounds
+from datamigrate.words.migration import Bounds, KeyValue
 
 
 async def refuse_slow(database: Database, name: str, work: Work, pace: Pace) -> None:
@@ -48,7 +49,7 @@ async def slow_batch(connection: AsyncConnection, work: RowsWork, pace: Pace) ->
         upper = await find_upper(asked, keyset)
         if upper is None:
             return ()
-        chosen = await choose(asked, keyset, form.pending, Bounds(None, upper), pace)
+        chosen = await Choosing(keyset, form.pending).behind(asked, Bounds(None, upper), pace)
         await explained.judge(statement_of(form, keyset, chosen.bounds))
     except _Found as found:
         return found.slow
@@ -83,9 +84,11 @@ class _Explained:
     dialect: Dialect
     walk: Walk
 
-    async def execute(self, statement: sa.Executable) -> Any:
-        await self.judge(statement)
-        return await self.connection.execute(statement)
+    async def execute(
+        self, statement: sa.Select[Any], parameters: Mapping[str, KeyValue] | None = None
+    ) -> Any:
+        await self.judge(statement.params(parameters or {}))
+        return await self.connection.execute(statement, parameters)
 
     async def judge(self, statement: sa.Executable) -> None:
         if slow := await _slow_parts(self.connection, self.dialect, statement, self.walk):

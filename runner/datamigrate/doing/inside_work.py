@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database import changes
 from datamigrate.doing.calling import Called, Caller
-from datamigrate.doing.choosing import choose
 from datamigrate.doing.rows_work import ComputeWork, reach_of
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
@@ -33,9 +32,7 @@ class InsideWork(ComputeWork):
         """Write what was computed, or have the database compute and write it at once."""
         if portion.computed is not None:
             return await super().apply(connection, portion, thorough)
-        chosen = await choose(
-            connection, self.keyset, self.form.pending, reach_of(portion.claim), portion.pace
-        )
+        chosen = await self.choosing.behind(connection, reach_of(portion.claim), portion.pace)
         async with self.changing(connection, chosen.bounds, thorough) as excused:
             called = await self._update(connection, chosen.bounds)
             excused.update(called.left_alone)

@@ -1,6 +1,6 @@
 """Keeping, in a batch's transaction, what the batch is about to change."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,7 +24,7 @@ class Keeping(Protocol):
     """What is done besides a change, so that it can be undone."""
 
     def around(
-        self, connection: AsyncConnection, rows: sa.ColumnElement[bool]
+        self, connection: AsyncConnection, rows: Callable[[], sa.ColumnElement[bool]]
     ) -> AbstractAsyncContextManager[None]:
         """Around the change of these rows."""
 
@@ -42,7 +42,9 @@ class NothingKept:
     """What has no undo log."""
 
     @asynccontextmanager
-    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+    async def around(
+        self, connection: AsyncConnection, rows: Callable[[], sa.ColumnElement[bool]]
+    ) -> AsyncIterator[None]:
         """Nothing."""
         yield
 
@@ -67,7 +69,9 @@ class KeptAtOnce(NothingKept):
     log: UndoLog
 
     @asynccontextmanager
-    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+    async def around(
+        self, connection: AsyncConnection, rows: Callable[[], sa.ColumnElement[bool]]
+    ) -> AsyncIterator[None]:
         """Let the texts be exact."""
         await connection.execute(exactly())
         yield
@@ -91,11 +95,13 @@ class KeptBeforehand(NothingKept):
     dialect: Dialect
 
     @asynccontextmanager
-    async def around(self, connection: AsyncConnection, rows: sa.ColumnElement[bool]) -> AsyncIterator[None]:
+    async def around(
+        self, connection: AsyncConnection, rows: Callable[[], sa.ColumnElement[bool]]
+    ) -> AsyncIterator[None]:
         """Keep the rows, and behind the change what has become of them."""
         await self.dialect.lend_functions(connection, FUNCTIONS)
         mark = await connection.scalar(self.log.last()) or 0
-        await connection.execute(self.log.keep(rows))
+        await connection.execute(self.log.keep(rows()))
         yield
         if not self.log.shape.deleted:
             await connection.execute(self.log.complete(mark))

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,8 +15,9 @@ from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate, RowsToWrite
 from datamigrate.database.fetching import fetch
-from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys
-from datamigrate.doing.choosing import choose, find_upper, first_key
+from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys, slice_parameters
+from datamigrate.database.repeated import Repeated
+from datamigrate.doing.choosing import Choosing, find_upper, first_key
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.elsewhere import Elsewhere
@@ -49,6 +51,11 @@ class RowsWork:
 
     computes = False
     has_slices = True
+
+    @cached_property
+    def choosing(self) -> Choosing:
+        """Finds the batches."""
+        return Choosing(self.keyset, self.form.pending)
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The largest key there is now."""
@@ -119,7 +126,8 @@ class RowsWork:
         excused: set[Key] = set()
         with in_slice(bounds):
             before = await self._pending(connection, bounds) if thorough else frozenset()
-            async with self.keeping.around(connection, changes.rows_of(self.form, self.keyset, bounds)):
+            rows = partial(changes.rows_of, self.form, self.keyset, bounds)
+            async with self.keeping.around(connection, rows):
                 yield excused
             if before and (
                 stuck := sorted(before & await self._pending(connection, bounds) - excused, key=repr)
@@ -148,9 +156,7 @@ class SetWork(RowsWork):
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Choose the slice and change its rows."""
-        chosen = await choose(
-            connection, self.keyset, self.form.pending, reach_of(portion.claim), portion.pace
-        )
+        chosen = await self.choosing.behind(connection, reach_of(portion.claim), portion.pace)
         async with self.changing(connection, chosen.bounds, thorough):
             rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
         return Change(chosen.bounds.upper, chosen.is_last, rows, found=rows)
@@ -166,15 +172,23 @@ class SetWork(RowsWork):
             found = await connection.execute(changes.foreseen(self.form, self.keyset, keys))
             return {tuple(r[:width]): dict(zip(self.form.written, r[width:], strict=True)) for r in found}
 
-    async def _change(self, connection: AsyncConnection, bounds: Bounds, number: int) -> int:
-        batch = changes.rows_of(self.form, self.keyset, bounds)
+    @cached_property
+    def _statements(self) -> Repeated[sa.Executable]:
+        return Repeated(self._statement)
+
+    def _statement(self, bounds: Bounds) -> sa.Executable:
         if isinstance(self.form, UpdateRows):
-            update = self.keeping.of_update(changes.update(self.form, self.keyset, bounds), batch, locks=True)
-            return (await connection.execute(update)).rowcount
+            batch = changes.rows_of(self.form, self.keyset, bounds)
+            return self.keeping.of_update(changes.update(self.form, self.keyset, bounds), batch, locks=True)
         if isinstance(self.form, DeleteRows):
-            delete = self.keeping.of_delete(changes.delete(self.form, self.keyset, bounds))
-            return (await connection.execute(delete)).rowcount
-        rows = int(await connection.scalar(changes.count(self.form, self.keyset, bounds)) or 0)
+            return self.keeping.of_delete(changes.delete(self.form, self.keyset, bounds))
+        return changes.count(self.form, self.keyset, bounds)
+
+    async def _change(self, connection: AsyncConnection, bounds: Bounds, number: int) -> int:
+        result = await connection.execute(self._statements.of(bounds), slice_parameters(bounds))
+        if not isinstance(self.form, EachBatch):
+            return result.rowcount
+        rows = int(result.scalar_one())
         if rows:
             async with lend_batch(connection, self.form, self.keyset, bounds, number) as lent:
                 await self.form.function(lent)
@@ -205,7 +219,7 @@ class ComputeWork(RowsWork):
         """A slice's pending rows and what is to be written to them."""
         version = self.dialect.version_of_row(self.form.table, self.form.reads)
         async with look() as connection:
-            chosen = await choose(connection, self.keyset, self.form.pending, reach_of(claim), pace)
+            chosen = await self.choosing.behind(connection, reach_of(claim), pace)
             query = changes.read(self.form, self.keyset, chosen.bounds, version)
             rows = await fetch(connection, query)
         with in_slice(chosen.bounds):

@@ -14,7 +14,6 @@ from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects.base import Timeouts, Traces
 from datamigrate.database.faults import Fault
 from datamigrate.database.keyset import pending_keys
-from datamigrate.doing.choosing import choose
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.narrowing import failing_row
 from datamigrate.doing.outbound import Outbound, listening
@@ -175,7 +174,7 @@ class Sampler:
                 return None if upper is None else Claim("", 0, 0, NOBODY, upper=upper)
             places = Places(connection, self.work, upper, self.pending)
             reach = Bounds(await places.before(place, self.limits.rows), upper)
-            chosen = await choose(connection, self.work.keyset, self.work.form.pending, reach, self._pace)
+            chosen = await self.work.choosing.behind(connection, reach, self._pace)
         return Claim("", 0, 0, NOBODY, cursor=reach.lower, upper=chosen.bounds.upper)
 
     # trying -----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datamigrate.thought.conditions import compared
 from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
 Node = Mapping[str, Any]
@@ -62,6 +61,9 @@ def _slow(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | No
         return None
     if walk is not None and table == alias == walk.table and not seen.per_row:
         return Slow(_name(seen.node), rows, False, walk.key)
+    # brings sqlglot, which a plan that is quick does without
+    from datamigrate.thought.conditions import compared
+
     own = ("", alias, table)
     columns = compared(str(seen.node.get("Filter", "")), "postgres", own)
     return Slow(

@@ -10,6 +10,7 @@ from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.dialects.postgresql_settings import set_local
 from datamigrate.thought.plans import Slow, Walk
+from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
 
 # as the planner reckons it: by statistics, and by the size of what has come since
 _SIZES = """
@@ -31,9 +32,6 @@ async def unavoidably_slow(
     connection: AsyncConnection, statement: sa.Executable, walk: Walk
 ) -> tuple[Slow, ...]:
     """What it would read from end to end or sort, and no index that is there would spare."""
-    # brings sqlglot, which most commands do without
-    from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
-
     plan = await _plan(connection, statement)
     sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
     found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
