@@ -188,6 +188,7 @@ class Bench:
         meddle: Callable[[Database], None] | None = None,
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
+        stop: Stop | None = None,
     ) -> Ran:
         """Run the script as a process of its own would; `meddle` gets at its connections first."""
         async with opened(self.database) as database:
@@ -203,6 +204,7 @@ class Bench:
                 wait=wait,
                 listen=listen,
                 brakes=brakes,
+                stop=stop,
             )
 
     async def run_on(
@@ -217,11 +219,13 @@ class Bench:
         wait: bool = True,
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
+        stop: Stop | None = None,
     ) -> Ran:
         """Run the script by an owner of its own on a database that is open already."""
         heard: list[Event] = []
         publish = publish_to(heard.append, *([listen] if listen else []))
-        ledger, stop = Ledger(owner or this_process()), Stop(Budget(max_batches=max_batches))
+        ledger = Ledger(owner or this_process())
+        stop = stop or Stop(Budget(max_batches=max_batches))
         async with database.writing() as connection:
             await ledger.ensure(connection)
         place = Workplace(database, ledger, stop, publish, wait, brakes=brakes)

@@ -23,6 +23,18 @@ from projects import FULL_NAME, NICK, NICKNAMES, Project, add_people, ended, nam
 
 WHO = r"\S+@\S+:\d+ on \d{4}-\d\d-\d\d at \d\d:\d\d:\d\dZ"
 
+# ten rows in a batch, and an undo log
+SLOW_AND_KEPT = """
+import time
+
+
+@compute_rows(people, pending=people.c.full_name.is_(None), batch_size=10, undo_log=True,
+              reads=[people.c.first, people.c.last], writes=[people.c.full_name])
+def migrate(rows):
+    time.sleep(0.15)
+    return [{"full_name": row.first + " " + row.last} for row in rows]
+"""
+
 
 def state_of(project: Project, name: str = "full_name") -> str:
     return str(project.json("status", name)["migrations"][0]["state"])
@@ -89,6 +101,67 @@ def test_force_ends_a_batch_that_would_take_for_ever_within_seconds(
     (project.root / "mended").touch()
     project.quick("resume", "full_name")
     project.quick("run")
+    everyone_was_written_once(database)
+
+
+def test_a_reset_ends_a_run_elsewhere_which_says_whose_word_it_was_and_what_to_run(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, UNHURRIED.replace("0.15", "0.5"))
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database))
+        said = project.quick("reset", "full_name", "--reason", "the script was wrong").err
+        assert said == "full_name is pending now. `datamigrate run full_name` walks it from the first row.\n"
+        code, heard = end_of(process)
+    assert code == 75, heard
+    assert re.search(
+        rf"full_name: stopped cleanly after \d+ rows \(reset by {WHO}: the script was wrong\); "
+        "`datamigrate run full_name` walks it again from the first row",
+        heard,
+    )
+    project.quick("run")
+    everyone_was_written_once(database)
+    shown = project.json("show", "full_name")
+    assert [m["cause"] for m in shown["transitions"]] == ["run", "reset", "run", "verified"]
+
+
+def test_a_revert_ends_a_run_elsewhere_and_undoes_all_that_it_has_done(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, SLOW_AND_KEPT)
+    with ended(project.start("run", "--nice", "0.9")) as process:
+        wait_for(lambda: named_people(database))
+        undone = project.json("revert", "full_name", "--reason", "logins fail")
+        code, heard = end_of(process)
+    assert code == 75, heard
+    assert re.search(
+        rf"\(reverting by {WHO}: logins fail\); `datamigrate retry full_name` lets it run again|"
+        rf"\(reverted by {WHO}\); `datamigrate retry full_name` lets it run again",
+        heard,
+    )
+    assert (undone["outcome"], undone["changed_since"]) == ("done", 0)
+    assert undone["rows"] > 0
+    assert named_people(database) == 0
+    assert state_of(project) == "reverted"
+    project.quick("retry", "full_name")
+    project.quick("run")
+    assert named_people(database) == PEOPLE
+
+
+def test_what_is_going_on_and_has_not_failed_is_not_retried_nor_stamped(
+    project: Project, database: ScratchDatabase
+) -> None:
+    prepare(project, database, UNHURRIED.replace("0.15", "0.5"))
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database))
+        refused = project.quick("retry", "full_name", exits=5).err
+        assert re.search(
+            r"full_name is being run by \S+@\S+:\d+; `retry` makes no sense meanwhile\.", refused
+        )
+        assert "It has not failed. `datamigrate pause full_name` lets it rest" in refused
+        assert "`datamigrate pause full_name` first" in project.quick("stamp", "full_name", exits=5).err
+        code, heard = end_of(process)
+    assert code == 0, heard
     everyone_was_written_once(database)
 
 

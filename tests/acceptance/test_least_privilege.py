@@ -22,6 +22,18 @@ ORDERED = """
 orders = sa.table("Order", sa.column("id", sa.Integer), sa.column("Who", sa.Integer), schema="crm")
 migrate = delete_rows(orders, pending=sa.exists().where(people.c.id == orders.c.Who))
 """
+INITIALS = """
+@compute_rows(people, pending=people.c.full_name.is_(None), reads=[people.c.first, people.c.last], undo_log=True,
+              writes=[people.c.full_name], on_row_error="quarantine", quarantine_values=True)
+def migrate(row):
+    return {"full_name": f"{row.first} {row.last[0]}."}
+"""
+OWN_WAY = (
+    NICK
+    + """
+revert = update_rows(people, pending=people.c.nick.is_not(None), values={people.c.nick: None})
+"""
+)
 FREE = """
 async def migrate(session):
     await session.execute(sa.text("SELECT 1"))
@@ -99,6 +111,37 @@ def test_the_printed_grants_are_enough_for_every_verb_of_a_run(clerk: Clerk) -> 
     assert clerk.database.scalar('SELECT count(*) FROM crm."Order"') == 1
 
 
+def test_the_printed_grants_are_enough_to_undo_and_to_keep_what_a_row_in_quarantine_held(
+    clerk: Clerk,
+) -> None:
+    clerk.owner.write_script("full_name", INITIALS, file="a.py")
+    clerk.owner.write_script("nick", OWN_WAY, requires=NICKNAMES, file="b.py")
+    clerk.owner.write_script("ordered", ORDERED.replace("pending=", "undo_log=True, pending="), file="c.py")
+    clerk.owner.quick("pause", "nick")
+    clerk.owner.quick("resume", "nick")
+    grants = clerk.grants()
+    assert f'GRANT SELECT, DELETE, INSERT ON TABLE crm."Order" TO {clerk.role};' in grants
+    assert clerk.doctor() == []
+    database, project = clerk.database, clerk.project
+    before = database.rows('SELECT * FROM crm."Order" ORDER BY id'), people_in(database)
+    database.execute("UPDATE people SET last = '' WHERE id = 3")
+    project.quick("run", exits=6)
+    assert database.scalar('SELECT count(*) FROM crm."Order"') == 1
+    [row] = project.json("quarantine", "list", "full_name")["quarantine"]
+    assert row["row"] == {"id": 3, "first": "First3", "last": "", "full_name": None, "nick": None}
+    database.execute("UPDATE people SET last = 'Last3' WHERE id = 3")
+    project.quick("retry", "full_name", "--quarantined")
+    for name in ("ordered", "nick", "full_name"):
+        project.quick("revert", name, "--dry-run")
+        assert project.json("revert", name)["outcome"] == "done"
+    project.quick("prune-undo", "--all")
+    assert (database.rows('SELECT * FROM crm."Order" ORDER BY id'), people_in(database)) == before
+
+
+def people_in(database: ScratchDatabase) -> list[tuple[object, ...]]:
+    return database.rows("SELECT id, first, last, full_name, nick FROM people ORDER BY id")
+
+
 def test_a_ledger_that_the_owner_keeps_is_used_and_a_grant_of_any_kind_that_is_taken_away_is_named(
     clerk: Clerk,
 ) -> None:
@@ -121,6 +164,47 @@ def test_a_ledger_that_the_owner_keeps_is_used_and_a_grant_of_any_kind_that_is_t
         clerk.database.script(grant)
     clerk.project.quick("run")
     assert named_people(clerk.database) == 7
+
+
+def test_a_role_that_may_not_use_a_schema_is_told_so_by_every_verb_and_not_that_something_is_missing(
+    clerk: Clerk,
+) -> None:
+    clerk.owner.quick("pause", "full_name")
+    clerk.owner.quick("resume", "full_name")
+    clerk.grants()
+    clerk.database.script(f"REVOKE USAGE ON SCHEMA public FROM {clerk.role}")
+    told = (
+        f"The role {clerk.role} may not use the schema public, so that it does not see the table "
+        "public.alembic_version."
+    )
+    grant = f"GRANT USAGE ON SCHEMA public TO {clerk.role};"
+    for verb in ("run", "plan", "status", "upgrade", "check"):
+        said = clerk.project.quick(verb, exits=None)
+        assert said.code == 1, said
+        assert f"Error: {told}\n" in said.err
+        assert f"As the schema's owner: {grant} `datamigrate doctor`" in said.err
+    wrong = clerk.doctor(exits=1)
+    assert f"schema: {told} As the schema's owner: {grant} `datamigrate doctor` names every right" in wrong[0]
+    assert any("ledger: The role" in line and "public.datamigrate_ledger" in line for line in wrong)
+    assert f"privileges: missing; as the owner: {grant}" in wrong
+    clerk.database.script(grant)
+    clerk.project.quick("run")
+
+
+def test_a_table_in_a_schema_that_may_not_be_used_is_not_taken_for_one_that_is_not_there(
+    clerk: Clerk,
+) -> None:
+    clerk.grants()
+    clerk.database.script(
+        f"CREATE SCHEMA app; ALTER TABLE people SET SCHEMA app; ALTER ROLE {clerk.role} SET search_path = app, public"
+    )
+    said = clerk.project.quick("run", "full_name", exits=1).err
+    assert (
+        f"The role {clerk.role} may not use the schema app, so that it does not see the table app.people"
+        in said
+    )
+    clerk.database.script(f"GRANT USAGE ON SCHEMA app TO {clerk.role}")
+    clerk.project.quick("run", "full_name")
 
 
 def test_what_cannot_be_known_is_said_and_a_batch_that_lacks_it_is_rolled_back(clerk: Clerk) -> None:

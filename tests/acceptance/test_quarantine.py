@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from at_once import end_of, wait_for
 from beside import GATED, alembic, hooked, revision_of, told, write_gate
 from databases import ScratchDatabase
-from projects import NICKNAMES, Project, add_people, named_people
+from projects import NICKNAMES, Project, add_people, ended, named_people
 
 PEOPLE = 30
 FAILED = 255  # what Alembic's command line ends with
@@ -147,6 +148,32 @@ def test_forgotten_rows_are_met_again_like_any_other(gated: Project, database: S
     assert project.quick("quarantine", "list", "full_name").err == "full_name has no rows in quarantine.\n"
     moves = [(m["cause"], m["reason"]) for m in project.json("show", "full_name")["transitions"]]
     assert ("drop quarantined", "1 rows (3): looked at it") in moves
+
+
+def test_rows_are_handed_back_to_a_run_that_is_going_on_which_tries_them_before_it_is_done(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, PEOPLE)
+    database.execute("UPDATE people SET first = NULL WHERE id IN (3, 17)")
+    slow = "import time\n" + BY_ROW.format(options=QUARANTINE + ", batch_size=5").replace(
+        "    return", "    time.sleep(0.03)\n    return"
+    )
+    project.write_script("full_name", slow)
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database) > 17)
+        database.execute("UPDATE people SET first = 'First3' WHERE id = 3")
+        told = project.quick("retry", "full_name", "--quarantined", "--reason", "mended")
+        said = told.err
+        code, heard = end_of(process)
+    assert said == ("full_name: 2 in line again, for the run that is going on to try before it is done.\n"), (
+        said
+    )
+    assert code == 6, heard
+    assert heard.count("row 17 is quarantined, the 1st") == 1
+    assert "full_name: done with 1 quarantined, 29 rows in" in heard
+    assert named_people(database) == PEOPLE - 1
+    [row] = project.json("quarantine", "list", "full_name")["quarantine"]
+    assert row["key"] == [17]
 
 
 def test_a_run_that_is_killed_each_time_at_one_row_sets_that_row_aside_in_the_end(

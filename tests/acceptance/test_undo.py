@@ -11,6 +11,12 @@ from projects import FULL_NAME, NICK, NICKNAMES, PEOPLE, Project, add_people, na
 
 KEPT = FULL_NAME.replace("pending=", 'undo_log=True, mask=["last"], pending=')
 LEAVERS = "migrate = delete_rows(people, pending=people.c.id > 8, undo_log=True, mask=['last'])"
+INITIALS = """
+@compute_rows(people, pending=people.c.full_name.is_(None), reads=[people.c.first, people.c.last],
+              writes=[people.c.full_name], undo_log=True, on_row_error="quarantine")
+def migrate(row):
+    return {"full_name": f"{row.first} {row.last[0]}."}
+"""
 OWN_WAY = """
 revert = update_rows(people, pending=people.c.full_name.is_not(None), values={people.c.full_name: None})
 """
@@ -77,6 +83,18 @@ def test_deleted_rows_come_back_and_masked_columns_are_not_shown(
     assert "Last10" not in tried + project.quick("revert", "leavers", "--dry-run", "--json").out
     project.quick("revert", "leavers")
     assert database.rows("SELECT * FROM people ORDER BY id") == before
+
+
+def test_a_row_that_is_done_out_of_quarantine_is_kept_too(
+    project: Project, database: ScratchDatabase
+) -> None:
+    project.write_script("full_name", INITIALS)
+    database.execute("UPDATE people SET last = '' WHERE id = 3")
+    project.quick("run", exits=6)
+    database.execute("UPDATE people SET last = 'Last3' WHERE id = 3")
+    project.quick("retry", "full_name", "--quarantined")
+    assert project.json("revert", "full_name")["rows"] == 10
+    assert database.scalar("SELECT count(full_name) FROM people") == 0
 
 
 def test_a_script_s_own_revert_is_used_where_there_is_no_log(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import secrets
 import signal
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from at_once import PEOPLE, UNHURRIED, end_of, everyone_was_written_once, metrics_at, prepare, wait_for
 from databases import ScratchDatabase, free_port
@@ -77,6 +80,38 @@ def test_a_worker_waits_for_a_database_and_a_schema_that_are_not_there_yet(
         worker.send_signal(signal.SIGTERM)
         code, told = end_of(worker)
     assert code == 0, told
+
+
+@pytest.mark.parametrize(("verb", "code"), [("run", 75), ("worker", 0)])
+def test_a_signal_is_heard_while_the_database_is_away(
+    postgres_project: Project, postgres_database: ScratchDatabase, verb: str, code: int
+) -> None:
+    project, database = postgres_project, postgres_database
+    prepare(project, database, UNHURRIED)
+    role = f"guest_{secrets.token_hex(4)}"
+    database.script(f"CREATE ROLE {role} LOGIN SUPERUSER")
+    guest = project.having({"DATABASE_URL": database.sync_url.replace("postgres@", f"{role}@")})
+    try:
+        with ended(guest.start(verb)) as process:
+            wait_for(lambda: named_people(database))
+            database.script(
+                f"ALTER ROLE {role} NOLOGIN; "
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"
+            )
+            assert process.stderr is not None
+            lines = iter(process.stderr.readline, "")
+            assert next(line for line in lines if "is not permitted to log in" in line)
+            process.send_signal(signal.SIGTERM)
+            ended_with, told = end_of(process)
+        assert ended_with == code, told
+        assert re.search(
+            r"full_name: stopped cleanly after \d+ rows \(SIGTERM, before another try after: ", told
+        )
+        assert "run again to go on" in told
+        project.quick("run")
+        everyone_was_written_once(database)
+    finally:
+        database.script(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_what_no_waiting_mends_ends_a_worker_at_once(sqlite_project: Project) -> None:

@@ -18,6 +18,7 @@ from databases import ScratchDatabase
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger.quarantine import Quarantine
+from datamigrate.database.ledger.reading import reset_within
 from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.database.ledger.tables import VERSION, Tables, columns_in, since
 from datamigrate.database.ledger.upgrading import Upgrade, ensure_ledger
@@ -621,19 +622,102 @@ async def test_a_verb_that_makes_no_sense_changes_nothing(database: ScratchDatab
     assert database.dump() == before
 
 
-async def test_verbs_are_refused_while_somebody_is_heard_of(database: ScratchDatabase) -> None:
+async def test_a_word_that_makes_no_sense_meanwhile_is_refused_while_somebody_is_heard_of(
+    database: ScratchDatabase,
+) -> None:
     async with opened(database) as ours:
         book = await Book(ours).enrolled()
-        await book.step(BOB, "refuse_if_held", NAME, EXPIRY, lambda _owner: False)
+
+        async def refuse(cause: Cause, gone: str = "") -> None:
+            await book.step(BOB, "refuse_meanwhile", NAME, cause, EXPIRY, lambda owner: owner == gone)
+
+        await refuse(Cause.RETRY)
         await book.claimed(ANN)
-        with pytest.raises(ClaimHeld, match="ann@first-host:11"):
-            await book.step(BOB, "refuse_if_held", NAME, EXPIRY, lambda _owner: False)
-        await book.step(BOB, "refuse_if_held", NAME, EXPIRY, lambda owner: owner == ANN.identity)
+        for cause in (Cause.RETRY, Cause.STAMP):
+            with pytest.raises(
+                ClaimHeld, match=f"run by ann@first-host:11; `{cause}` makes no sense meanwhile"
+            ):
+                await refuse(cause)
+        for cause in (Cause.PAUSE, Cause.CANCEL, Cause.RESET, Cause.REVERT):
+            await refuse(cause)
+        await refuse(Cause.RETRY, gone=ANN.identity)
         age_claim(database)
-        await book.step(BOB, "refuse_if_held", NAME, EXPIRY, lambda _owner: False)
+        await refuse(Cause.RETRY)
+
+
+async def test_rows_handed_back_make_whoever_is_at_work_look_anew(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        claim = await book.claimed(ANN)
+        quarantine = Ledger(ANN).quarantine(NAME)
+        async with ours.writing() as connection:
+            await quarantine.admit(connection, Failing((7,), "too long", 2, None), 10)
+        async with ours.writing() as connection:
+            assert await Ledger(BOB).quarantine(NAME).hand_back(connection) == 1
+        with pytest.raises(Fenced):
+            await book.step(ANN, "checkpoint", claim, 0.0)
+        async with ours.looking() as connection:
+            assert await quarantine.count(connection) == 0
+
+
+async def test_who_has_reset_it_is_known_for_as_long_as_somebody_may_ask(database: ScratchDatabase) -> None:
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+
+        async def reset(seconds: float) -> Standing | None:
+            async with ours.looking() as connection:
+                return await connection.run_sync(reset_within, Ledger(ANN).tables, NAME, seconds)
+
+        assert await reset(EXPIRY) is None
+        await book.step(BOB, "command", migration(), Cause.RESET, "the script was wrong")
+        word = await reset(EXPIRY)
+        assert str(word).startswith("reset by bob@second-host:22 on 20")
+        assert str(word).endswith("Z: the script was wrong")
+        assert await reset(0.0) is None
 
 
 # runs ---------------------------------------------------------------------------------------------------
+
+
+async def test_only_the_latest_runs_are_remembered_and_those_that_have_not_ended(
+    database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.database.ledger.runs.KEPT", 3)
+    async with opened(database) as ours:
+        book = Book(ours)
+        await book.step(ANN, "ensure")
+        for number in range(1, 7):
+            assert await book.step(ANN, "begin_run", f"run {number}") == number
+            if number != 2:
+                await book.step(ANN, "end_run", number, "done", 0)
+        async with ours.looking() as connection:
+            runs = await Ledger(ANN).runs(connection, 10)
+    assert [run.id for run in runs] == [6, 5, 4, 2]
+
+
+async def test_of_what_recurs_the_latest_occurrences_are_remembered_and_every_word_of_a_person(
+    database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.database.ledger.occurrences.KEPT", 2)
+    first = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    nightly = replace(migration(), options=Options(schedule="0 0 * * *"))
+    async with opened(database) as ours:
+        book = await Book(ours).enrolled()
+        for day in range(5):
+            due = first + dt.timedelta(days=day)
+            assert await book.step(ANN, "take_turn", nightly, due, f"day {day}")
+            claim = await book.claimed(ANN)
+            await book.step(ANN, "leave", claim, Cause.VERIFIED)
+            if day == 1:
+                await book.step(BOB, "command", nightly, Cause.PAUSE, "the table is being moved")
+                await book.step(BOB, "command", nightly, Cause.RESUME, None)
+        moves = await book.moves()
+        async with ours.looking() as connection:
+            occurrences = await Ledger(ANN).occurrences(connection, NAME)
+    assert [o.due_at.day for o in occurrences] == [5, 4]
+    assert [cause for _, _, cause, _, _ in moves if cause in ("pause", "resume")] == ["pause", "resume"]
+    assert [cause for _, _, cause, _, _ in moves if cause == "verified"] == ["verified"] * 2
+    assert "day 1" not in [reason for *_, reason, _ in moves]
 
 
 async def test_runs_are_kept_newest_first_with_who_what_and_how_they_ended(

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import stamina
 
 from databases import ScratchDatabase
 from workbench import Bench
@@ -43,9 +42,7 @@ def bench_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""
     monkeypatch.setattr("datamigrate.doing.claiming.WAIT_STEP", 0.02)
-    stamina.set_testing(True, attempts=1000, cap=True)
-    yield
-    stamina.set_testing(False)
+    monkeypatch.setattr("datamigrate.doing.persisting.LONGEST", 0.0)

@@ -14,16 +14,18 @@ from databases import ScratchDatabase
 from datamigrate.authoring.batch import Batch
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Timeouts
+from datamigrate.doing.stopping import Stop
 from datamigrate.testing.crashing import COMMIT
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import BatchFailed, StillPending
-from datamigrate.words.events import BatchDone, Failed, Retrying
+from datamigrate.words.events import BatchDone, Event, Failed, Retrying, Stopped
 from workbench import (
     BATCH,
     COMMITTED,
     DOUBLED,
     FORMS,
     Bench,
+    age_claim,
     at_every_step,
     each_batch,
     opened,
@@ -221,6 +223,55 @@ async def test_retries_are_bounded_and_what_was_done_before_is_kept(bench: Bench
     assert (bench.standing().state, bench.standing().rows) == ("failed", BATCH)
     assert bench.standing().owner is None
     assert bench.written() == list(range(BATCH))
+
+
+@pytest.mark.parametrize("fault", ["deadlock", "away"])
+async def test_a_stop_is_heard_between_two_tries_and_ends_them(
+    bench: Bench, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wait in ("SHORTEST", "LONGEST"):
+        monkeypatch.setattr(f"datamigrate.doing.persisting.{wait}", 3600.0)
+    fill(bench)
+    stop, is_ill = Stop(), False
+
+    def fall_ill_and_stop(told: Event) -> None:
+        nonlocal is_ill
+        is_ill = is_ill or isinstance(told, BatchDone)
+        if isinstance(told, Retrying):
+            stop.request("SIGTERM")
+
+    def meddle(database: Database) -> None:
+        if fault == "deadlock":
+            failing_at(lambda said: is_ill and said.startswith("UPDATE item"), *PASSING["deadlock"])(database)
+            return
+
+        def refuse(*_: Any) -> None:
+            if is_ill:
+                raise ConnectionRefusedError("nobody is there")
+
+        event.listen(database.engine.sync_engine.pool, "checkout", refuse)
+
+    with anyio.fail_after(120):
+        ran = await bench.run(
+            bench.script(FORMS["update"]), stop=stop, meddle=meddle, listen=fall_ill_and_stop
+        )
+    assert ran.outcome == "stopped", ran.result
+    assert len(ran.of(Retrying)) == 1
+    (stopped,) = ran.of(Stopped)
+    assert stopped.reason.startswith("SIGTERM, before another try after: ")
+    assert stopped.reason == ran.result.reason
+    assert (stopped.rows, stopped.then) == (BATCH, "run again to go on")
+    # the claim is given back, if the database still listens
+    standing = bench.standing()
+    assert (standing.state, standing.owner is None) == (
+        ("stopped", True) if fault == "deadlock" else ("running", False)
+    )
+    assert bench.written() == list(range(BATCH))
+    if fault == "away":
+        age_claim(bench.database)
+    again = await bench.run(bench.script(FORMS["update"]))
+    assert again.outcome == "done", again.result
+    bench.assert_done(ROWS)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -8,10 +8,12 @@ import anyio
 import pytest
 
 from datamigrate.authoring.batch import Batch
+from datamigrate.authoring.script import Script
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.thought.lifecycle import Cause, State
+from datamigrate.words.claim import Owner
 from datamigrate.words.events import BatchDone, Event, Finished, Stopped, Verifying, Waiting
 from workbench import (
     ANN,
@@ -21,6 +23,7 @@ from workbench import (
     FORMS,
     NAME,
     Bench,
+    Ran,
     doubling,
     each_batch,
     migration,
@@ -31,6 +34,7 @@ from workbench import (
 pytestmark = pytest.mark.anyio
 
 ROWS = 6 * BATCH
+CAROL = Owner("carol", "third-host", 33, "-", "cccc")
 
 
 def fill(bench: Bench, rows: int = ROWS) -> None:
@@ -177,6 +181,119 @@ async def test_a_resume_in_the_middle_of_a_batch_lets_the_same_run_go_on(postgre
     ran = await bench.run(bench.form(each_batch(resumed)), owner=ANN)
     assert ran.outcome == "done", ran.result
     bench.assert_done(ROWS)
+
+
+# words that make a run begin anew, or undo it -------------------------------------------------------------
+
+
+async def meanwhile(bench: Bench, script: Script, word: Cause) -> Ran:
+    """Run the script as Ann, and say a word as Bob while she rests behind her first batch."""
+    ran, rests = list[Ran](), anyio.Event()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, BatchDone):
+            rests.set()
+
+    async def work() -> None:
+        ran.append(await bench.run(script, owner=ANN, settings=with_settings(pause=3600), listen=listen))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            await rests.wait()
+            await command(bench, word)
+    return ran[0]
+
+
+@pytest.fixture
+def quick_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datamigrate.doing.executor.SIGN_OF_LIFE", 0.05)
+
+
+@pytest.mark.usefixtures("quick_signs")
+async def test_a_reset_ends_a_run_that_goes_on_and_the_next_one_begins_at_the_first_row(bench: Bench) -> None:
+    fill(bench)
+    script = bench.form(doubling())
+    ran = await meanwhile(bench, script, Cause.RESET)
+    assert ran.outcome == "stopped", ran.result
+    (stopped,) = ran.of(Stopped)
+    assert stopped.reason.startswith("reset by bob@second-host:22 on 20")
+    assert stopped.then == "`datamigrate run job` walks it again from the first row"
+    standing = bench.standing()
+    assert (standing.state, standing.cursor, standing.rows, standing.owner) == ("pending", None, 0, None)
+    bench.database.execute("UPDATE item SET new = NULL WHERE id = 0")
+    again = await bench.run(script)
+    assert again.outcome == "done", again.result
+    assert (bench.pending(), bench.standing().rows) == (0, ROWS - BATCH + 1)
+
+
+@pytest.mark.usefixtures("quick_signs")
+async def test_all_workers_of_all_runs_leave_after_a_reset(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench, 40 * BATCH)
+    script, batches, ran = bench.form(doubling()), list[int](), list[Ran]()
+    enough = anyio.Event()
+
+    def count(event: Event) -> None:
+        if isinstance(event, BatchDone):
+            batches.append(event.range)
+            if len(batches) == 4:
+                enough.set()
+
+    async def work(owner: Owner) -> None:
+        # each does one batch, and rests
+        settings = with_settings(workers=2, pause=3600)
+        ran.append(await bench.run(script, owner=owner, settings=settings, listen=count))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(work, ANN)
+            group.start_soon(work, CAROL)
+            await enough.wait()
+            assert await command(bench, Cause.RESET) is State.PENDING
+    assert [one.outcome for one in ran] == ["stopped", "stopped"]
+    assert all(one.result.reason.startswith("reset by bob@second-host:22") for one in ran)
+    (standing,) = bench.database.rows("SELECT number, owner, rows FROM datamigrate_range")
+    assert standing == (0, None, 0)
+    again = await bench.run(script)
+    assert again.outcome == "done", again.result
+    assert bench.written() == list(range(40 * BATCH))
+
+
+@pytest.mark.usefixtures("quick_signs")
+async def test_a_reset_rolls_a_batch_back_that_would_take_for_ever(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench)
+    is_stuck = anyio.Event()
+
+    async def stuck_in_the_second(batch: Batch) -> None:
+        await batch.execute(DOUBLED.where(batch.rows))
+        if batch.number == 2:
+            is_stuck.set()
+            await anyio.sleep(600)
+
+    ran: list[Ran] = []
+
+    async def work() -> None:
+        ran.append(await bench.run(bench.form(each_batch(stuck_in_the_second)), owner=ANN))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+            await is_stuck.wait()
+            await command(bench, Cause.RESET)
+    assert ran[0].outcome == "stopped"
+    assert bench.written() == list(range(BATCH))
+
+
+@pytest.mark.usefixtures("quick_signs")
+async def test_a_run_that_is_to_be_undone_leaves_and_says_whose_word_it_was(bench: Bench) -> None:
+    fill(bench)
+    ran = await meanwhile(bench, bench.form(doubling()), Cause.REVERT)
+    (stopped,) = ran.of(Stopped)
+    assert stopped.reason.startswith("reverting by bob@second-host:22 on 20")
+    assert stopped.then == "`datamigrate retry job` lets it run again"
+    assert (bench.standing().state, bench.standing().owner) == ("reverting", None)
 
 
 async def test_what_is_halted_while_it_is_verified_is_not_called_done(bench: Bench) -> None:

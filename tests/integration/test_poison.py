@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from datamigrate.words.errors import RowFailed, TooManyQuarantined
-from datamigrate.words.events import Finished, Quarantined, Released
+from datamigrate.words.events import Event, Finished, Quarantined, Released, Verifying
 from workbench import BATCH, HOME, Bench
 
 pytestmark = pytest.mark.anyio
@@ -136,3 +136,22 @@ async def test_more_than_may_be_set_aside_stop_it(bench: Bench, form: str) -> No
     assert "row 18 fails too" in ran.result.error.message
     assert len(aside(bench)) == 1
     assert bench.standing().state == "failed"
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_poison_row_that_comes_behind_the_cursor_is_met_like_any_other(
+    bench: Bench, form: str
+) -> None:
+    fill(bench, form, poison=(7,))
+    comes = ROWS + 1
+
+    def add(event: Event) -> None:
+        if isinstance(event, Verifying) and not bench.database.rows(f"SELECT 1 FROM item WHERE id = {comes}"):
+            bench.database.execute(f"INSERT INTO item (id, serial, old) VALUES ({comes}, {ROWS}, -1)")
+            if form == "delete":
+                bench.database.execute(f"INSERT INTO held VALUES ({comes})")
+
+    ran = await bench.run(bench.script(text(form, QUARANTINE)), listen=add)
+    assert ran.outcome == "done", ran.result
+    assert [event.key for event in ran.of(Quarantined)] == ["7", str(comes)]
+    assert left(bench) == [7, comes]

@@ -14,11 +14,13 @@ import sqlalchemy as sa
 from databases import ScratchDatabase
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.runner import Report
+from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Call, find_project
 from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.staying import Staying, run_when_open
+from datamigrate.faces.undoing import RevertOptions, undo
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.lifecycle import Cause, State
 from datamigrate.thought.planner import Action
@@ -150,6 +152,48 @@ async def test_one_that_is_paused_between_two_occurrences_is_caught_up_after_res
     await office.app.command("nightly", Cause.RESUME, None)
     await office.run("2026-11-27 04:00")
     assert [due for due, _, _ in await office.occurrences()] == [NOON, there("2026-11-27 02:00")]
+
+
+async def test_a_revert_undoes_every_occurrence_and_none_begins_until_retry(office: Office) -> None:
+    office.project.write_script("nightly", UPDATE.format(options=NIGHTLY + ", undo_log=True"))
+    await office.run(names=("nightly",))
+    office.database.execute("UPDATE people SET full_name = NULL WHERE id = 1")
+    office.database.execute("UPDATE people SET full_name = 'Me' WHERE id = 2")
+    add_people(office.database, 5, start=31)
+    await office.run("2026-11-27 02:00")
+    assert [rows for _, _, rows in await office.occurrences()] == [30, 6]
+
+    reverted = await undo(office.app, "nightly", RevertOptions(reason="logins fail"), Stop(), office.publish)
+    # one row was done twice
+    assert (reverted.undone.rows, reverted.undone.changed) == (35, 1)
+    assert office.database.rows("SELECT id FROM people WHERE full_name IS NOT NULL") == [(2,)]
+
+    report = await office.run("2026-11-28 03:00", due=True)
+    assert [(step.action, report.results) for step in report.plan.steps] == [(Action.HALTED, ())]
+    assert report.plan.steps[0].reason.endswith("; `datamigrate retry nightly`")
+    assert named_people(office.database) == 0
+    await office.app.command("nightly", Cause.RETRY, None)
+    await office.run("2026-11-28 04:00")
+    assert (await office.occurrences())[2:] == [(there("2026-11-28 02:00"), "verified", 34)]
+
+
+async def test_a_revert_ends_the_occurrence_that_is_on_its_way_and_the_next_one_waits_for_its_time(
+    office: Office,
+) -> None:
+    office.project.write_script("nightly", UPDATE.format(options=NIGHTLY + ", undo_log=True"))
+    await office.run()
+    stop = Stop(Budget(max_batches=1))
+    office.clock.now = there("2026-11-27 02:00")
+    await office.app.run(RunOptions(), stop, office.publish)
+    assert named_people(office.database) == 10
+    reverted = await undo(office.app, "nightly", RevertOptions(), Stop(), office.publish)
+    assert (reverted.undone.rows, named_people(office.database)) == (10, 0)
+    assert await office.occurrences() == [(there("2026-11-27 02:00"), "reverted", 10)]
+    await office.app.command("nightly", Cause.RETRY, None)
+    report = await office.run()
+    assert [(step.action, report.results) for step in report.plan.steps] == [(Action.SCHEDULED, ())]
+    await office.run("2026-11-28 02:00")
+    assert named_people(office.database) == 30
 
 
 async def test_only_due_leaves_what_is_pending_alone(office: Office) -> None:

@@ -11,6 +11,7 @@ from datamigrate.thought.lifecycle import (
     BACK,
     FORTH,
     HALTED,
+    NOT_MEANWHILE,
     TRANSITIONS,
     UNDOING,
     WAY_ON,
@@ -19,6 +20,7 @@ from datamigrate.thought.lifecycle import (
     State,
     advance,
     way_on,
+    what_then,
 )
 from datamigrate.words.errors import LifecycleError
 from datamigrate.words.exits import Exit
@@ -178,6 +180,28 @@ def test_a_standing_says_who_when_and_why() -> None:
     assert str(paused) == "paused by ann@web1:11 on 2026-11-12 at 03:04:05Z: the replica lags"
     assert str(Standing(State.HELD)) == "held"
     assert way_on("fill", State.PAUSED) == "datamigrate resume fill"
+
+
+@pytest.mark.parametrize(("state", "cause"), NOT_MEANWHILE)
+def test_what_makes_no_sense_while_somebody_works_on_it_does_once_nobody_is_heard_of(
+    state: State, cause: Cause
+) -> None:
+    assert (state, cause) in TRANSITIONS
+    assert "`datamigrate" in NOT_MEANWHILE[state, cause].format(name="fill")
+
+
+@pytest.mark.parametrize(
+    ("state", "then"),
+    [
+        (State.PENDING, "`datamigrate run fill` walks it again from the first row"),
+        (State.PAUSED, "`datamigrate resume fill` lets it go on"),
+        (State.CANCELLED, "`datamigrate retry fill` lets it go on"),
+        (State.REVERTING, "`datamigrate retry fill` lets it run again"),
+        (State.REVERTED, "`datamigrate retry fill` lets it run again"),
+    ],
+)
+def test_a_run_that_had_to_leave_is_told_how_it_goes_on(state: State, then: str) -> None:
+    assert what_then("fill", state) == then
 
 
 @pytest.mark.parametrize("state", State)

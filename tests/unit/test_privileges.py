@@ -57,6 +57,8 @@ def test_a_form_reads_its_table_and_those_of_its_expressions_and_writes_what_it_
         Doing(Named("users"), "UPDATE", ("nick",)),
         Doing(Named("lines", "crm"), "SELECT"),
     }
+    undone = delete_rows(users, pending=users.c.nick.is_(None), undo_log=True)
+    assert [d.verb for d in doings_of(undone)] == ["SELECT", "DELETE", "INSERT"]
     stale = sa.exists().where(lines.c.user_id == users.c.id)
     assert {(str(d.table), d.verb) for d in doings_of(delete_rows(users, pending=~stale))} == {
         ("users", "SELECT"),

@@ -16,6 +16,7 @@ from sqlalchemy.sql import visitors
 from datamigrate.authoring.forms import ComputeRows, RowsForm, UpdateRows
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.keyset import Keyset, any_key, null_keys
+from datamigrate.database.unseen import refuse_unseen
 from datamigrate.thought.codec import encode_key
 from datamigrate.words.errors import KeyUnfit, SchemaError
 
@@ -44,7 +45,7 @@ class Examined:
 async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form: RowsForm) -> Examined:
     """What the runner needs to know of the table.
 
-    Raises SchemaError for a table or column that is not there, KeyUnfit for a key under which rows
+    Raises SchemaError for a table or column that is not there, NotAllowed for a table that cannot be seen, KeyUnfit for a key under which rows
     could be met twice or never, or that no cursor could hold.
     """
     facts = await connection.run_sync(_read_facts, form.table, name)
@@ -81,6 +82,7 @@ def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> Tab
             warnings.simplefilter("ignore", SAWarning)
             columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
     except NoSuchTableError:
+        refuse_unseen(connection, table.name, table.schema)
         raise SchemaError(
             f"{name}: there is no table {table.fullname} in this database.",
             "Compare the script's sa.table(...) with the schema; is `requires` the right revision?",

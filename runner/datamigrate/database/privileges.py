@@ -98,13 +98,15 @@ class Doing:
 
 
 def doings_of(form: Form) -> list[Doing]:
-    """What the form's own statements do; what its function executes besides cannot be known."""
+    """What the form's own statements do, and those that put back what its undo log keeps; what its function executes
+    besides cannot be known."""
     if isinstance(form, FreeForm):
         return []
     table = Named(form.table.name, form.table.schema)
     doings = [Doing(table, "SELECT")]
     if isinstance(form, DeleteRows):
         doings.append(Doing(table, "DELETE"))
+        doings += [Doing(table, "INSERT")] if form.options.undo_log else []
     elif form.written:
         doings.append(Doing(table, "UPDATE", form.written))
     return doings + [Doing(other, "SELECT") for other in _also_read(form) if other != table]

@@ -24,7 +24,7 @@ from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
-from datamigrate.words.errors import ClaimHeld, DatamigrateError
+from datamigrate.words.errors import ClaimHeld, DatamigrateError, GivenUp
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
@@ -127,14 +127,21 @@ class Crew:
         try:
             if why := job.effort.why_shut():
                 # the window was open when the run began
-                job.effort.stopped(name, place.publish, why)
-                self._keep(Result(name, Outcome.STOPPED.value, reason=why))
-                return
-            persistence = Persistence(place, name, lambda: self.settings.max_attempts, _nothing_is_ours_yet)
+                raise GivenUp(why)
+            persistence = Persistence(
+                place,
+                name,
+                lambda: self.settings.max_attempts,
+                _nothing_is_ours_yet,
+                lambda: job.effort.why_stop(place.stop),
+            )
             await persistence.retried(partial(self._examine, place, job))
             outcome = await self._do(place, job, leads=True)
             why = job.effort.stopped_for if outcome is Outcome.STOPPED else ""
             self._keep(Result(name, outcome.value, reason=why, quarantined=job.effort.quarantined))
+        except GivenUp as given_up:
+            job.effort.stopped(name, place.publish, given_up.message)
+            self._keep(Result(name, Outcome.STOPPED.value, reason=given_up.message))
         except Exception as error:
             failure = _failure(self.scripts[name], error)
             if not (job.effort.failed or isinstance(error, ClaimHeld)):  # nobody has told it yet

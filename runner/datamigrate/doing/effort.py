@@ -8,7 +8,7 @@ from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.hours import ANY_HOUR, Hours
 from datamigrate.doing.stopping import Stop
-from datamigrate.thought.lifecycle import BACK, FORTH, Course, Standing, way_on
+from datamigrate.thought.lifecycle import BACK, FORTH, Course, Standing, what_then
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Tally
@@ -76,7 +76,7 @@ class Effort:
 
     def stopped(self, name: str, publish: events.Publish, why: str, course: Course = FORTH) -> Outcome:
         """Tell that the work on this migration has stopped before its end, and how it goes on."""
-        then = f"`{way_on(name, self.halted.state)}` lets it go on" if self.halted else "run again to go on"
+        then = what_then(name, self.halted.state) if self.halted else "run again to go on"
         if course is BACK:
             then = f"`datamigrate revert {name}` goes on"
         self.stopped_for = why

@@ -7,19 +7,21 @@ from functools import partial
 
 import anyio
 
+from datamigrate.database.ledger.reading import reset_within
+from datamigrate.doing.accompanying import accompanied
 from datamigrate.doing.announcing import announce, finished
 from datamigrate.doing.claiming import Claimant
 from datamigrate.doing.effort import Outcome
 from datamigrate.doing.failing import failed_batch
-from datamigrate.doing.heartbeat import with_heartbeat
+from datamigrate.doing.heartbeat import beating
 from datamigrate.doing.persisting import Persistence
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.verifying import Verification
 from datamigrate.doing.walking import SURPLUS, Walking
-from datamigrate.thought.lifecycle import Cause
+from datamigrate.thought.lifecycle import Cause, Standing
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import Fenced
+from datamigrate.words.errors import Fenced, GivenUp
 
 SIGN_OF_LIFE = 3.0
 """Seconds between two signs of life, by which a worker also learns that it has been fenced out."""
@@ -35,33 +37,58 @@ class Executor:
     def __post_init__(self) -> None:
         stint = self.stint
         self.persistence = Persistence(
-            stint.place, stint.name, lambda: stint.settings.max_attempts, stint.look_where_we_are
+            stint.place,
+            stint.name,
+            lambda: stint.settings.max_attempts,
+            stint.look_where_we_are,
+            lambda: stint.effort.why_stop(stint.place.stop),
         )
 
     async def run(self) -> Outcome:
         """Claim range after range, work, verify when it was the last. Raises what stopped it, after the
         ledger knows."""
         stint = self.stint
-        while True:
-            stint.claim = None
-            got = await self.persistence.retried(Claimant(stint).claim)
-            if not isinstance(got, Claim):
-                return got
-            stint.claim = got
-            try:
-                outcome = await with_heartbeat(self._beat, self._beats, self._walk_until_verified)
-            except Fenced:
-                # another run has it now, or our last word arrived although its answer was lost: stand in
-                # line again, and see what there is left
-                continue
-            except Exception as error:
-                failure = await self._failed(error)
-                raise failure from (error.__cause__ if failure is error else error)
-            except BaseException:
-                await self._leave_if_we_can(Cause.STOP, "interrupted")
-                raise
-            if outcome:
-                return outcome
+        try:
+            while True:
+                stint.claim = None
+                got = await self.persistence.retried(Claimant(stint).claim)
+                if not isinstance(got, Claim):
+                    return got
+                stint.claim = got
+                if outcome := await self._work_on_it():
+                    return outcome
+        except GivenUp as given_up:
+            await self._leave_if_we_can(Cause.STOP, given_up.message)
+            return stint.stopped(given_up.message)
+
+    async def _work_on_it(self) -> Outcome | None:
+        """As far as the claim leads; None when there may be another one to have."""
+        began = time.monotonic()
+        try:
+            return await accompanied(self._walk_until_verified, partial(beating, self._beat, self._beats))
+        except Fenced:
+            # an operator has sent everybody away; or another run has it now, or our last word arrived although
+            # its answer was lost: then stand in line again, and see what there is left
+            self.stint.claim = None
+            word = await self.persistence.retried(partial(self._reset_since, began))
+            if word is None:
+                return None
+            self.stint.effort.halted = word
+            return self.stint.stopped(str(word))
+        except GivenUp:
+            raise
+        except Exception as error:
+            failure = await self._failed(error)
+            raise failure from (error.__cause__ if failure is error else error)
+        except BaseException:
+            await self._leave_if_we_can(Cause.STOP, "interrupted")
+            raise
+
+    async def _reset_since(self, began: float) -> Standing | None:
+        stint = self.stint
+        async with stint.place.database.looking() as connection:
+            tables, elapsed = stint.place.ledger.tables, time.monotonic() - began
+            return await connection.run_sync(reset_within, tables, stint.name, elapsed)
 
     async def _walk_until_verified(self) -> Outcome | None:
         """Done, or stopped, or None when this range is finished and others are not."""
@@ -110,5 +137,6 @@ class Executor:
     async def _leave_if_we_can(self, cause: Cause, reason: str) -> None:
         # with the database gone the claim is left to expire
         with anyio.CancelScope(shield=True), suppress(Exception), anyio.move_on_after(10):
-            await self.persistence.look_if_in_doubt()
-            await self.stint.leave(cause, reason)
+            if self.stint.claim is not None:
+                await self.persistence.look_if_in_doubt()
+                await self.stint.leave(cause, reason)

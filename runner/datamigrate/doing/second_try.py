@@ -18,14 +18,19 @@ from datamigrate.words.migration import Key
 
 @dataclass(frozen=True)
 class Tried:
-    """How many rows were `done` now, were no longer pending since somebody has `mended` or deleted them, and
-    are `left` in quarantine."""
+    """How many rows were `done` now, were no longer pending since somebody has `mended` or deleted them, are `left`
+    in quarantine, and were `handed_back` to those who work on the migration."""
 
     done: int = 0
     mended: int = 0
     left: int = 0
+    handed_back: int = 0
 
     def __str__(self) -> str:
+        if self.handed_back:
+            return (
+                f"{self.handed_back:,} in line again, for the run that is going on to try before it is done"
+            )
         mended = f", {self.mended:,} no longer pending" if self.mended else ""
         return f"{self.done:,} done{mended}, {self.left:,} left in quarantine"
 

@@ -25,9 +25,8 @@ class Verification:
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
         then none may have been added.
         """
-        stint = self.stint
         leftover = await self._recorded_as_done(alone=0)
-        alone = await stint.in_line.left_alone(stint.place.database.looking) if leftover else None
+        alone = await self._left_alone() if leftover else None
         return leftover if alone is None else await self._recorded_as_done(alone)
 
     async def begin_sweep(self, leftover: tuple[Key, ...]) -> None:
@@ -55,6 +54,17 @@ class Verification:
         stint.effort.done = stint.claim.tally
         stint.place.publish(events.Sweeping(stint.name, stint.claim.sweep, show_keys(leftover)))
 
+    async def _left_alone(self) -> int | None:
+        """How many pending rows the script leaves alone; None when it would do others, or one fails: a sweep then
+        finds out which, and does with it what is to be done with such rows."""
+        stint, isolation = self.stint, self.stint.isolation
+        try:
+            return await stint.in_line.left_alone(stint.place.database.looking)
+        except Exception as error:
+            if isolation and isolation.is_called_for(error):
+                return None
+            raise
+
     async def _recorded_as_done(self, alone: int) -> tuple[Key, ...]:
         """Record it, if no more rows are pending than so many that are left alone, and those in quarantine; else
         some keys that are."""
@@ -63,6 +73,7 @@ class Verification:
             await stint.leave_aside(connection)
             leftover = await stint.in_line.look(connection)
             if not leftover or (alone and await stint.in_line.count(connection) == alone):
+                await ledger.hold_still(connection, stint.name)
                 stint.effort.quarantined = await self._left_in_quarantine(connection)
                 stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone))
                 await ledger.checkpoint(connection, stint.mine, 0.0)

@@ -1,6 +1,6 @@
 """The application: a method for each verb. It prints nothing; what it finds it gives back as values."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -145,20 +145,14 @@ class Application(Onlooker):
         return bool(stale)
 
     async def command(self, name: str, cause: Cause, reason: str | None, force: bool = False) -> State:
-        """An operator's verb on one migration. Whoever works on it may finish the batch where that is to be
-        halted, unless by `force`. Raises LifecycleError, ClaimHeld, UnknownMigration."""
+        """An operator's verb on one migration. Whoever works on it hears it, and may finish the batch where that is
+        to be halted, unless by `force`. Raises LifecycleError, ClaimHeld, UnknownMigration."""
         situation = await self.situation((name,))
         script = situation.script(name)
         async with self._writing(situation.whereabouts) as database:
             await self._ensure_ledger(database)
             async with database.writing() as connection:
-                if cause not in _MEANWHILE:
-                    await self.ledger.refuse_if_held(
-                        connection,
-                        name,
-                        self._settings.claim_expiry,
-                        lambda owner: is_gone(owner, self.owner),
-                    )
+                await self.ledger.refuse_meanwhile(connection, name, cause, *self.hearsay)
                 fences = force or cause not in _HALTS
                 return await self.ledger.command(connection, script.migration, cause, reason, fences)
 
@@ -186,6 +180,11 @@ class Application(Onlooker):
         return path
 
     # the inside -------------------------------------------------------------------------------------
+
+    @property
+    def hearsay(self) -> tuple[float, Callable[[str], bool]]:
+        """After how many seconds nobody is heard of any more, and who is known to be gone."""
+        return self._settings.claim_expiry, lambda owner: is_gone(owner, self.owner)
 
     @property
     def _settings(self) -> Settings:
@@ -226,8 +225,7 @@ class Application(Onlooker):
 
 
 _HALTS = frozenset({Cause.PAUSE, Cause.CANCEL})
-_MEANWHILE = _HALTS | {Cause.RESUME, Cause.APPROVE}
-"""Verbs that need not wait for the end of a run."""
+"""Verbs that let whoever works on it finish the batch."""
 
 
 def _halted(situation: Situation, name: str) -> Halted:

@@ -110,11 +110,11 @@ def _told(about: str, connection: Connection, look: Callable[..., Diagnosis], *g
 
 
 def _schema(connection: Connection, application: Application, whereabouts: Whereabouts) -> Diagnosis:
-    heads = read_heads(connection, whereabouts.environment)
     try:
+        heads = read_heads(connection, whereabouts.environment)
         schema_at(application.project.history, heads)
     except DatamigrateError as error:
-        return Diagnosis("schema", "wrong", error.message)
+        return Diagnosis("schema", "wrong", f"{error.message} {error.hint}")
     return Diagnosis("schema", "ok", f"at {', '.join(heads) or 'no revision yet'}")
 
 
@@ -122,7 +122,7 @@ def _ledger(connection: Connection, tables: Tables) -> Diagnosis:
     try:
         found = ledger_version(connection, tables)
     except DatamigrateError as error:
-        return Diagnosis("ledger", "wrong", error.message)
+        return Diagnosis("ledger", "wrong", f"{error.message} {error.hint}")
     if found is None:
         return Diagnosis("ledger", "ok", "none yet; the first `run` creates it")
     due = "" if found == VERSION else f"; the next `run` brings it to {VERSION}"

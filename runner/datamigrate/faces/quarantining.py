@@ -9,7 +9,6 @@ from typing import Any
 from rich.table import Table
 
 from datamigrate.database.ledger.quarantine import Quarantine
-from datamigrate.doing.owner import is_gone
 from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.second_try import Tried, try_again
 from datamigrate.doing.settings import for_script
@@ -30,23 +29,24 @@ async def rows_in_quarantine(application: Application, name: str) -> tuple[SetAs
 
 
 async def retry_quarantined(application: Application, name: str, reason: str | None) -> Tried:
-    """Try just those rows, now. Raises UnknownMigration, ClaimHeld while a run is at work on it."""
+    """Try just those rows: now, or by those who work on the migration. Raises UnknownMigration."""
     situation = await application.situation((name,))
     script = situation.script(name)
     quarantine, settings = _quarantine(application, name), application.project.configuration.settings
     async with application.recording(situation) as database:
         async with database.writing() as connection:
-            await application.ledger.refuse_if_held(
-                connection, name, settings.claim_expiry, lambda owner: is_gone(owner, application.owner)
-            )
-        work = await work_for(database, script)
+            if await application.ledger.at_work(connection, name, *application.hearsay):
+                handed_back = await quarantine.hand_back(connection)
+                tried = Tried(handed_back=handed_back)
+                await quarantine.remark(connection, "retry quarantined", _because(tried, reason))
+                return tried
+        work = await work_for(database, script, undo=application.ledger.tables.undo)
         if not isinstance(work, WalkingWork):
             return Tried()
         settings = for_script(settings, script.migration.options, work.computes, None)
         tried = await try_again(database, quarantine, script, work, settings)
-        told = f"{tried}" + (f": {reason}" if reason else "")
         async with database.writing() as connection:
-            await quarantine.remark(connection, "retry quarantined", told)
+            await quarantine.remark(connection, "retry quarantined", _because(tried, reason))
     return tried
 
 
@@ -66,9 +66,9 @@ async def drop_quarantined(
                 )
         dropped = [there[key] for key in keys] or list(there.values())
         if dropped:
-            await quarantine.release(connection, dropped)
+            await quarantine.hand_back(connection, dropped)
             which = ", ".join(keys) if keys else "all"
-            told = f"{len(dropped):,} rows ({which})" + (f": {reason}" if reason else "")
+            told = _because(f"{len(dropped):,} rows ({which})", reason)
             await quarantine.remark(connection, "drop quarantined", told)
     return len(dropped)
 
@@ -111,6 +111,10 @@ def as_csv(rows: Sequence[SetAside]) -> str:
     for row in rows:
         writer.writerow(row_facts(row) | {"key": show_key(row.key), "row": row.held or ""})
     return text.getvalue()
+
+
+def _because(done: object, reason: str | None) -> str:
+    return f"{done}" + (f": {reason}" if reason else "")
 
 
 def _quarantine(application: Application, name: str) -> Quarantine:

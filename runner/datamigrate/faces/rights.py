@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from datamigrate.authoring.forms import EachBatch, FreeForm
+from datamigrate.authoring.forms import EachBatch, Form, FreeForm
 from datamigrate.authoring.script import Script
 from datamigrate.database.ledger.tables import VERSION, Tables
 from datamigrate.database.ledger.upgrading import ledger_version
@@ -25,14 +25,12 @@ from datamigrate.database.privileges import (
     schema_exists,
     sees_statistics,
 )
-from datamigrate.database.schema.revisions import read_heads, schema_at
+from datamigrate.database.schema.revisions import VERSION_TABLE, read_heads, schema_at
 from datamigrate.faces.app import Application
 from datamigrate.faces.project import Whereabouts
 from datamigrate.faces.situation import unplaced
 from datamigrate.thought.privileges import STATISTICS, Home, Right, Use, grants, lacking, needed
 from datamigrate.words.errors import DatamigrateError, UsageError
-
-VERSION_TABLE = "alembic_version"
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def survey(
     """The rights of this role, or of the one that is connected."""
     role = role or str(connection.scalar(sa.select(sa.func.current_user())))
     scripts = _in_use(connection, application, whereabouts)
-    doings = {script.name: doings_of(script.form) for script in scripts}
+    doings = {s.name: [doing for form in _forms(s) for doing in doings_of(form)] for s in scripts}
     version = _version_table(whereabouts)
     tables = application.ledger.tables
     ours = [Named(table.name, table.schema) for table in tables.metadata.sorted_tables]
@@ -198,8 +196,15 @@ def _use(script: str, doing: Doing, found: dict[Named, Found]) -> tuple[Use | No
 
 
 def _beyond(script: Script) -> list[str]:
-    if isinstance(script.form, EachBatch):
-        return [f"{script.name}: what its function does to the rows of a batch, or to other tables."]
-    if isinstance(script.form, FreeForm):
-        return [f"{script.name}: what its functions do; no form says which tables they need."]
-    return []
+    batches, free = ([f for f in _forms(script) if isinstance(f, kind)] for kind in (EachBatch, FreeForm))
+    told = [
+        f"{script.name}: what its function does to the rows of a batch, or to other tables." for _ in batches
+    ]
+    return told + [
+        f"{script.name}: what its functions do; no form says which tables they need." for _ in free
+    ]
+
+
+def _forms(script: Script) -> list[Form]:
+    """What it does, and what undoes that."""
+    return [script.form, *([script.revert] if script.revert else [])]

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import anyio
 
+from datamigrate.doing.accompanying import accompanied
 from datamigrate.doing.stopping import Stop
 from datamigrate.words.errors import Interrupted
 
@@ -15,34 +16,19 @@ T = TypeVar("T")
 
 async def until_signalled(stop: Stop, work: Callable[[], Awaitable[T]], say: Callable[[str], None]) -> T:
     """The work's result. Raises Interrupted after a second Ctrl-C, when the batch was rolled back."""
-    results: list[T] = []
-    failures: list[BaseException] = []
 
     async def listen() -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async for received in signals:
                 if received == signal.SIGINT and stop.reason:
-                    failures.append(
-                        Interrupted(
-                            "Interrupted: the batch under way was rolled back, everything before it is kept.",
-                            "`datamigrate run` goes on where it stopped.",
-                        )
+                    raise Interrupted(
+                        "Interrupted: the batch under way was rolled back, everything before it is kept.",
+                        "`datamigrate run` goes on where it stopped.",
                     )
-                    group.cancel_scope.cancel()
-                    return
                 stop.request(signal.Signals(received).name)
                 say(f"{stop.reason}: finishing the batch; Ctrl-C breaks it off.")
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(listen)
-        try:
-            results.append(await work())
-        except Exception as error:
-            failures.append(error)
-        group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    return results[0]
+    return await accompanied(work, listen)
 
 
 @asynccontextmanager

@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from datamigrate.authoring.forms import FreeForm
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database, open_database
 from datamigrate.database.examining import examine
-from datamigrate.database.ledger.undo import changed_since, may_undo, prune_some
+from datamigrate.database.ledger.undo import changed_since, may_undo, prune_some, unkept
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.revert_work import RevertWork, revert_work
@@ -70,12 +70,17 @@ class Reverted:
 async def undo(
     application: Application, name: str, options: RevertOptions, stop: Stop, publish: Publish
 ) -> Reverted:
-    """Undo what a migration has done. Raises NoWayBack, SchemaError, LifecycleError, ClaimHeld."""
+    """Undo what a migration has done; who works on it leaves. Raises NoWayBack, SchemaError, LifecycleError,
+    ClaimHeld while somebody else undoes it."""
     situation = await application.situation((name,))
     way = await way_back(application, situation, name)
     if not options.force:
         _refuse_what_stands_on_it(application, situation, name)
     await application.command(name, Cause.REVERT, options.reason)
+    if (record := situation.record(name)) and record.state is State.RUNNING:
+        # what was done until now is to be undone too
+        now = await application.situation((name,))
+        way = replace(await way_back(application, now, name), missing=way.missing)
     stop.begin()
     async with application.noting(situation, options.arguments) as (database, ending):
         place = Workplace(database, application.ledger, stop, publish)
@@ -116,10 +121,10 @@ async def way_back(application: Application, situation: Situation, name: str) ->
         if has_log:
             await _refuse_losing_the_source(database, script)
             work = await revert_work(database, name, tables.undo)
+            if state in UNDOING:
+                return WayBack(script, work)
             async with database.looking() as connection:
-                kept = await work.count(connection)
-            done = kept if state in UNDOING else record.rows
-            return WayBack(script, work, max(0, done - kept))
+                return WayBack(script, work, await connection.run_sync(unkept, tables, name))
         if script.revert is None:
             raise NoWayBack(
                 f"{name} has no undo log, and its script has no `revert`.",

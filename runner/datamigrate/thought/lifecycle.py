@@ -45,6 +45,9 @@ class Cause(StrEnum):
     DUE = "due"
 
 
+ROUTINE = frozenset({Cause.RUN, Cause.TAKEN_OVER, Cause.STOP, Cause.ERROR, Cause.VERIFIED, Cause.DUE})
+"""What runs do by themselves; the others are the words of people, or of what they have deployed."""
+
 UNDOING = frozenset({State.REVERTING, State.REVERTED})
 """On the way back: a move from here to elsewhere, or to here, begins at the first row again."""
 
@@ -77,9 +80,9 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     # an operator has mended the cause and puts it back in line, progress kept
     (State.FAILED, Cause.RETRY): State.PENDING,
     (State.STOPPED, Cause.RETRY): State.PENDING,
-    # ... also when its runner died without a word (nobody holds a claim that is heard of)
+    # ... also when its runner died without a word
     (State.RUNNING, Cause.RETRY): State.PENDING,
-    # an operator wants it walked again from the first row
+    # an operator wants it walked again from the first row; whoever works on it leaves
     (State.DONE, Cause.RESET): State.PENDING,
     (State.FAILED, Cause.RESET): State.PENDING,
     (State.STOPPED, Cause.RESET): State.PENDING,
@@ -147,14 +150,13 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.HELD, Cause.TUNE): State.HELD,
     (State.PAUSED, Cause.TUNE): State.PAUSED,
     (State.REVERTING, Cause.TUNE): State.REVERTING,
-    # an operator wants undone what it has done: whoever does that holds its claim
+    # an operator wants undone what it has done: who works on it leaves, and who undoes it holds its claim
     (State.PENDING, Cause.REVERT): State.REVERTING,
     (State.STOPPED, Cause.REVERT): State.REVERTING,
     (State.FAILED, Cause.REVERT): State.REVERTING,
     (State.DONE, Cause.REVERT): State.REVERTING,
     (State.PAUSED, Cause.REVERT): State.REVERTING,
     (State.CANCELLED, Cause.REVERT): State.REVERTING,
-    # ... also when its runner died without a word (nobody holds a claim that is heard of)
     (State.RUNNING, Cause.REVERT): State.REVERTING,
     # ... and goes on with it where it stood
     (State.REVERTING, Cause.REVERT): State.REVERTING,
@@ -182,6 +184,17 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
 
 ONLY_IF_IT_RECURS = frozenset({(State.DONE, Cause.PAUSE), (State.DONE, Cause.CANCEL)})
 """Of one that is done once and for all nothing is left to be stopped."""
+
+NOT_MEANWHILE = {
+    (
+        State.RUNNING,
+        Cause.RETRY,
+    ): "It has not failed. `datamigrate pause {name}` lets it rest, `datamigrate reset {name}` begins anew.",
+    (State.RUNNING, Cause.STAMP): "`datamigrate pause {name}` first: it leaves after the batch, on any host.",
+    (State.REVERTING, Cause.REVERT): "`datamigrate cancel {name}` stops that, if it has to.",
+}
+"""What makes no sense while somebody works on it, though it does once nobody is heard of, and what to do
+instead."""
 
 _INSTEAD = {
     (State.DONE, Cause.RETRY): "It is done. `datamigrate reset {name}` makes it run again.",
@@ -214,17 +227,19 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class Standing:
-    """A state, and by whom, when and why the migration was moved there, as far as the ledger knows."""
+    """A state, and by whom, when and why the migration was moved there, as far as the ledger knows; by which
+    word, where that tells more than the state."""
 
     state: State
     by: str | None = None
     at: datetime | None = None
     reason: str | None = None
+    word: Cause | None = None
 
     def __str__(self) -> str:
         by = f" by {self.by}" if self.by else ""
         at = f" on {self.at:%Y-%m-%d at %H:%M:%S}Z" if self.at else ""
-        return f"{self.state}{by}{at}" + (f": {self.reason}" if self.reason else "")
+        return f"{self.word or self.state}{by}{at}" + (f": {self.reason}" if self.reason else "")
 
 
 @dataclass(frozen=True)
@@ -245,6 +260,15 @@ BACK = Course(Cause.REVERT, State.REVERTING, State.REVERTED, frozenset(State) - 
 def way_on(name: str, state: State) -> str:
     """The command that ends a halt."""
     return f"datamigrate {WAY_ON[state]} {name}"
+
+
+def what_then(name: str, state: State) -> str:
+    """What a run that had to leave a migration in this state is told of how it goes on."""
+    if state is State.PENDING:
+        return f"`datamigrate {Cause.RUN} {name}` walks it again from the first row"
+    if state in UNDOING:
+        return f"`{way_on(name, State.REVERTED)}` lets it run again"
+    return f"`{way_on(name, state)}` lets it go on"
 
 
 def advance(name: str, state: State, cause: Cause, recurs: bool = True) -> State:

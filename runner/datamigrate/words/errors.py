@@ -10,6 +10,7 @@ DatamigrateError
 ├── GraphError                 requires or depends_on do not fit together
 ├── SchemaError                the schema is not what the script expects
 │   ├── RevisionUnknown        the database is at a revision these files do not have
+│   ├── NotAllowed             the role may not use a schema, and so does not see what is in it
 │   └── KeyUnfit               the key cannot be walked safely
 ├── TooSlow                    every batch would read or sort a large table
 ├── DatabaseUnavailable        the database does not answer, or refuses us
@@ -21,6 +22,7 @@ DatamigrateError
 ├── Halted                     an operator has paused or cancelled it, or not approved it yet
 ├── Fenced                     our claim was taken over while we worked
 ├── Cut                        the end of our range was given to another worker
+├── GivenUp                    a stop was asked for while a step was to be tried again
 ├── BatchFailed                a batch failed for a reason that repeating cannot mend
 │   ├── StillPending           rows that the script wrote are pending all the same
 │   ├── RowFailed              a row is at fault, or one in a batch that was worked on as a whole
@@ -109,6 +111,10 @@ class RevisionUnknown(SchemaError):
     exit = Exit.BLOCKED
 
 
+class NotAllowed(SchemaError):
+    """Have the right granted that the message names."""
+
+
 class KeyUnfit(SchemaError):
     """Choose a key that is unique, not null and ordered one way by everyone."""
 
@@ -167,6 +173,12 @@ class Cut(DatamigrateError):
     """Nothing to do: the batch was rolled back, and a smaller one takes its place."""
 
     exit = Exit.HELD
+
+
+class GivenUp(DatamigrateError):
+    """Run again to go on: what was under way is done then, or found done."""
+
+    exit = Exit.STOPPED
 
 
 class BatchFailed(DatamigrateError):

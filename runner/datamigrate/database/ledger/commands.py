@@ -8,11 +8,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from datamigrate.database.ledger import steps
+from datamigrate.database.ledger import occurrences, steps
 from datamigrate.database.ledger.checkpoint import read_orders
 from datamigrate.database.ledger.clock import ago
+from datamigrate.database.ledger.ranges import fence
 from datamigrate.database.ledger.tables import Tables
-from datamigrate.thought.lifecycle import UNDOING, Cause, State, advance
+from datamigrate.thought.lifecycle import NOT_MEANWHILE, UNDOING, Cause, State, advance
 from datamigrate.thought.tuning import UNTUNED, Tuning, retuned, tuning_kept
 from datamigrate.words.claim import Owner, person
 from datamigrate.words.errors import ClaimHeld
@@ -37,8 +38,10 @@ def command(
     advance(migration.name, before, cause, recurs=migration.options.schedule is not None)
     after = steps.move(connection, tables, owner, migration.name, before, cause, reason)
     if fences:
-        _fence(connection, tables, migration.name)
+        fence(connection, tables, migration.name)
     turns = (before in UNDOING) is not (after in UNDOING)
+    if turns and cause is Cause.REVERT:
+        occurrences.close(connection, tables, migration.name, str(State.REVERTED))
     if cause is Cause.RESET or turns:
         steps.begin_again(connection, tables, migration, keep_counts=False)
     if cause is Cause.REOPEN:
@@ -77,29 +80,39 @@ def tune(
     return after
 
 
-def refuse_if_held(
+def at_work(
     connection: Connection, tables: Tables, name: str, expiry: float, is_gone: Callable[[str], bool]
-) -> None:
-    """Raises ClaimHeld when somebody works on it who has been heard of within `expiry` seconds and is not known
-    to be gone."""
+) -> str | None:
+    """Who works on it, as people read it: one who has been heard of within `expiry` seconds and is not known to
+    be gone. Nobody else moves it until the transaction ends."""
+    connection.execute(steps.locked(tables, name))
     t = tables.range
     heard_of = sa.select(t.c.owner).where(
         t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
     )
-    for owner in connection.scalars(heard_of.order_by(t.c.number)).all():
-        if not is_gone(owner):
-            raise ClaimHeld(f"{name} is being run by {person(owner)}.", "Stop that run first (SIGTERM).")
+    owners = connection.scalars(heard_of.order_by(t.c.number)).all()
+    return next((person(owner) for owner in owners if not is_gone(owner)), None)
+
+
+def refuse_meanwhile(
+    connection: Connection,
+    tables: Tables,
+    name: str,
+    cause: Cause,
+    expiry: float,
+    is_gone: Callable[[str], bool],
+) -> None:
+    """Raises ClaimHeld when the word makes no sense while somebody works on it, and somebody does."""
+    if (who := at_work(connection, tables, name, expiry, is_gone)) is None:
+        return
+    state = _state(connection, tables, name)
+    if instead := NOT_MEANWHILE.get((state, cause)):
+        doing = "reverted" if state in UNDOING else "run"
+        raise ClaimHeld(
+            f"{name} is being {doing} by {who}; `{cause}` makes no sense meanwhile.",
+            instead.format(name=name),
+        )
 
 
 def _state(connection: Connection, tables: Tables, name: str) -> State:
     return State(connection.execute(steps.locked(tables, name)).one().state)
-
-
-def _fence(connection: Connection, tables: Tables, name: str) -> None:
-    # whoever holds a claim learns by the next sign of life that it is worth nothing any more
-    t = tables.range
-    connection.execute(
-        sa.update(t)
-        .where(t.c.migration == name)
-        .values(owner=None, heartbeat=None, generation=t.c.generation + 1, attempts=0)
-    )

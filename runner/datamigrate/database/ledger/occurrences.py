@@ -13,6 +13,7 @@ from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.records import OccurrenceRecord
 from datamigrate.database.ledger.tables import Tables, columns_in
 from datamigrate.database.ledger.upgrading import ledger_version
+from datamigrate.thought.lifecycle import ROUTINE
 
 KEPT = 500
 """So many occurrences of a migration are remembered."""
@@ -37,18 +38,20 @@ def latest(connection: Connection, tables: Tables, name: str) -> OccurrenceRecor
 
 
 def begin(connection: Connection, tables: Tables, name: str, due: datetime) -> None:
-    """Begin the occurrence for a due time, and forget the oldest ones."""
-    t = tables.occurrence
+    """Begin the occurrence for a due time; forget the oldest ones, and what runs did by themselves before those that
+    are kept."""
+    t, moves = tables.occurrence, tables.transition
     connection.execute(sa.insert(t).values(migration=name, due_at=due))
-    oldest_kept = (
-        sa.select(t.c.due_at)
-        .where(t.c.migration == name)
-        .order_by(t.c.due_at.desc())
-        .offset(KEPT - 1)
-        .limit(1)
-        .scalar_subquery()
+    oldest = sa.select(t.c.due_at, t.c.begun_at).where(t.c.migration == name).order_by(t.c.due_at.desc())
+    kept = connection.execute(oldest.offset(KEPT - 1).limit(1)).one_or_none()
+    if kept is None:
+        return
+    connection.execute(sa.delete(t).where(t.c.migration == name, t.c.due_at < kept.due_at))
+    connection.execute(
+        sa.delete(moves).where(
+            moves.c.migration == name, moves.c.cause.in_(sorted(ROUTINE)), moves.c.at < kept.begun_at
+        )
     )
-    connection.execute(sa.delete(t).where(t.c.migration == name, t.c.due_at < oldest_kept))
 
 
 def close(connection: Connection, tables: Tables, name: str, outcome: str) -> None:

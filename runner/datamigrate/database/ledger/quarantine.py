@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.ranges import fence
 from datamigrate.database.ledger.tables import Tables, since
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.thought.codec import decode_key, encode_key, show_key
@@ -47,9 +48,8 @@ class Quarantine:
 
     async def admit(self, connection: AsyncConnection, row: Failing, most: int) -> int:
         """Put a row into it; how many there are then. Raises TooManyQuarantined for one beyond `most`."""
-        t = self.tables.migration
         # one at a time, so that the count holds
-        await connection.execute(sa.select(t.c.name).where(t.c.name == self.name).with_for_update())
+        await connection.execute(_held_still(self.tables, self.name))
         await connection.run_sync(set_aside, self.tables, self.owner, self.name, row)
         if (total := await self.count(connection)) > most:
             raise TooManyQuarantined(
@@ -63,6 +63,11 @@ class Quarantine:
     async def release(self, connection: AsyncConnection, keys: Sequence[Key] | None = None) -> int:
         """Let these rows, or all, out of it; how many those were."""
         return await connection.run_sync(release, self.tables, self.name, keys)
+
+    async def hand_back(self, connection: AsyncConnection, keys: Sequence[Key] | None = None) -> int:
+        """Let these rows, or all, out of it at an operator's word; how many those were. Whoever works on the
+        migration is made to look anew which are in it."""
+        return await connection.run_sync(hand_back, self.tables, self.name, keys)
 
     async def recover(self, connection: AsyncConnection, key: Key, rows: int, left_alone: int) -> None:
         """Let a row out that was done after all, and count it."""
@@ -98,6 +103,15 @@ def release(connection: Connection, tables: Tables, name: str, keys: Sequence[Ke
     t = tables.quarantine
     which = [] if keys is None else [t.c.key.in_([encode_key(key) for key in keys])]
     return connection.execute(sa.delete(t).where(t.c.migration == name, *which)).rowcount
+
+
+def hand_back(connection: Connection, tables: Tables, name: str, keys: Sequence[Key] | None) -> int:
+    """Let these rows, or all, out of quarantine, and fence out who has counted on their being in it."""
+    # in the order in which those lock who record that a migration is done
+    connection.execute(_held_still(tables, name))
+    released = release(connection, tables, name, keys)
+    fence(connection, tables, name)
+    return released
 
 
 def remark(
@@ -155,6 +169,11 @@ def count_all_aside(connection: Connection, tables: Tables) -> Mapping[str, int]
     t = tables.quarantine
     counts = connection.execute(sa.select(t.c.migration, sa.func.count()).group_by(t.c.migration))
     return {name: int(count) for name, count in counts}
+
+
+def _held_still(tables: Tables, name: str) -> sa.Select[Any]:
+    t = tables.migration
+    return sa.select(t.c.name).where(t.c.name == name).with_for_update()
 
 
 def _is_there(connection: Connection, tables: Tables) -> bool:

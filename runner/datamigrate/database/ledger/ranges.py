@@ -157,6 +157,16 @@ def fold(connection: Connection, tables: Tables, name: str, /, **values: Any) ->
     )
 
 
+def fence(connection: Connection, tables: Tables, name: str) -> None:
+    """Send whoever holds a claim away: by the next sign of life he learns that it is worth nothing any more."""
+    t = tables.range
+    connection.execute(
+        sa.update(t)
+        .where(t.c.migration == name)
+        .values(owner=None, heartbeat=None, generation=t.c.generation + 1, attempts=0)
+    )
+
+
 def encoded(key: Key | None) -> str | None:
     """A key as the ledger keeps it."""
     return None if key is None else encode_key(key)

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.clock import ago, now
 from datamigrate.database.ledger.occurrences import latest_of_each
 from datamigrate.database.ledger.quarantine import count_all_aside
 from datamigrate.database.ledger.records import (
@@ -14,14 +14,13 @@ from datamigrate.database.ledger.records import (
     MigrationRecord,
     OccurrenceRecord,
     RangeRecord,
-    RunRecord,
     TransitionRecord,
 )
 from datamigrate.database.ledger.tables import Tables, columns_in
 from datamigrate.database.ledger.undo import UndoSize, undo_sizes
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.thought.agenda import Recurrence
-from datamigrate.thought.lifecycle import State
+from datamigrate.thought.lifecycle import Cause, Standing, State
 from datamigrate.thought.tuning import tuning_from
 from datamigrate.words.claim import Tally, person
 
@@ -54,14 +53,6 @@ def read_ledger(connection: Connection, tables: Tables) -> LedgerView:
     return LedgerView(migrations, exists=True, at=at)
 
 
-def read_runs(connection: Connection, tables: Tables, limit: int) -> list[RunRecord]:
-    """The latest runs, newest first."""
-    if ledger_version(connection, tables) is None:
-        return []
-    rows = connection.execute(sa.select(tables.run).order_by(tables.run.c.id.desc()).limit(limit))
-    return [RunRecord(**row._mapping) for row in rows]
-
-
 def read_transitions(connection: Connection, tables: Tables, name: str) -> list[TransitionRecord]:
     """How a migration came to its state, oldest first."""
     if ledger_version(connection, tables) is None:
@@ -70,6 +61,16 @@ def read_transitions(connection: Connection, tables: Tables, name: str) -> list[
     columns = (t.c.migration, t.c.before, t.c.after, t.c.cause, t.c.reason, t.c.owner, t.c.at)
     rows = connection.execute(sa.select(*columns).where(t.c.migration == name).order_by(t.c.id))
     return [TransitionRecord(**row._mapping) for row in rows]
+
+
+def reset_within(connection: Connection, tables: Tables, name: str, seconds: float) -> Standing | None:
+    """Who has had a migration begin again at its first row within so many seconds, if somebody has."""
+    t = tables.transition
+    latest = sa.select(t.c.owner, t.c.at, t.c.reason).where(
+        t.c.migration == name, t.c.cause == Cause.RESET, t.c.at >= ago(seconds)
+    )
+    found = connection.execute(latest.order_by(t.c.id.desc()).limit(1)).one_or_none()
+    return Standing(State.PENDING, *found, word=Cause.RESET) if found else None
 
 
 def _range_record(row: Any) -> RangeRecord:

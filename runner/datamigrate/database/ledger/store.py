@@ -11,7 +11,6 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import datamigrate
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.ledger import commands, holding, steps
 from datamigrate.database.ledger.checkpoint import (
@@ -24,7 +23,7 @@ from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.quarantine import Quarantine, release
 from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
-from datamigrate.database.ledger.reading import read_ledger, read_runs, read_transitions
+from datamigrate.database.ledger.reading import read_ledger, read_transitions
 from datamigrate.database.ledger.records import (
     LedgerView,
     OccurrenceRecord,
@@ -32,12 +31,13 @@ from datamigrate.database.ledger.records import (
     RunRecord,
     TransitionRecord,
 )
+from datamigrate.database.ledger.runs import begin_run, end_run, read_runs
 from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.lifecycle import FORTH, Cause, Course, Standing, State
 from datamigrate.thought.tuning import Tuning
 from datamigrate.words.claim import Claim, Owner, Tally
-from datamigrate.words.errors import Cut, DatamigrateError, UnknownMigration
+from datamigrate.words.errors import Cut, UnknownMigration
 from datamigrate.words.migration import Key, Migration
 
 
@@ -84,22 +84,11 @@ class Ledger:
 
     async def begin_run(self, connection: AsyncConnection, arguments: str) -> int:
         """Note that a run began; its number."""
-        values = {
-            "owner": str(self.owner),
-            "version": datamigrate.__version__,
-            "arguments": arguments,
-        }
-        run = self.tables.run
-        return int(await connection.scalar(sa.insert(run).values(values).returning(run.c.id)) or 0)
+        return await connection.run_sync(begin_run, self.tables, self.owner, arguments)
 
     async def end_run(self, connection: AsyncConnection, run: int, outcome: str, code: int) -> None:
         """Note how a run ended."""
-        t = self.tables.run
-        updated = await connection.execute(
-            sa.update(t).where(t.c.id == run).values(finished_at=now(), outcome=outcome, exit=code)
-        )
-        if updated.rowcount != 1:
-            raise DatamigrateError(f"The ledger has no run {run}.")
+        await connection.run_sync(end_run, self.tables, run, outcome, code)
 
     async def enrol(self, connection: AsyncConnection, migration: Migration) -> None:
         """Make the migration known as pending, with one range, unless it is known already."""
@@ -267,6 +256,10 @@ class Ledger:
         if updated.rowcount != 1:
             raise UnknownMigration(f"The ledger has no migration {name}.")
 
+    async def hold_still(self, connection: AsyncConnection, name: str) -> None:
+        """Let nobody move it until the transaction ends."""
+        await connection.execute(steps.locked(self.tables, name))
+
     async def wait(self, connection: AsyncConnection, name: str, why: str | None) -> None:
         """Keep why those who work on it wait just now, and since when; None when they go on."""
         await connection.run_sync(steps.wait, self.tables, name, why)
@@ -328,9 +321,19 @@ class Ledger:
             commands.tune, self.tables, self.owner, migration, change, reason, clear
         )
 
-    async def refuse_if_held(
+    async def at_work(
         self, connection: AsyncConnection, name: str, expiry: float, is_gone: Callable[[str], bool]
+    ) -> str | None:
+        """Who works on it, heard of within `expiry` seconds and not known to be gone, for a person."""
+        return await connection.run_sync(commands.at_work, self.tables, name, expiry, is_gone)
+
+    async def refuse_meanwhile(
+        self,
+        connection: AsyncConnection,
+        name: str,
+        cause: Cause,
+        expiry: float,
+        is_gone: Callable[[str], bool],
     ) -> None:
-        """Raises ClaimHeld when somebody works on it who has been heard of within `expiry` seconds and is
-        not known to be gone."""
-        await connection.run_sync(commands.refuse_if_held, self.tables, name, expiry, is_gone)
+        """Raises ClaimHeld when somebody works on it, and the word makes no sense meanwhile."""
+        await connection.run_sync(commands.refuse_meanwhile, self.tables, name, cause, expiry, is_gone)

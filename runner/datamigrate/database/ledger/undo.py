@@ -83,6 +83,14 @@ def may_undo(connection: Connection, tables: Tables, name: str, all_settled: boo
     return connection.scalar(some) is not None
 
 
+def unkept(connection: Connection, tables: Tables, name: str) -> int:
+    """How many rows a migration has changed that the log does not have; at one moment, since a run may go on."""
+    t, r = tables.undo, tables.range
+    kept = sa.select(sa.func.count()).where(t.c.migration == name, t.c.outcome.is_(None))
+    done = sa.select(sa.func.coalesce(sa.func.sum(r.c.rows), 0)).where(r.c.migration == name)
+    return max(0, int(connection.scalar(sa.select(done.scalar_subquery() - kept.scalar_subquery())) or 0))
+
+
 async def prune_some(connection: AsyncConnection, tables: Tables, name: str, older: float | None) -> int:
     """Throw some entries of a migration away, the oldest first, if they are older than so many seconds; how
     many those were."""

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 import datamigrate
 from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.tables import VERSION, Tables, since
+from datamigrate.database.unseen import refuse_unseen
 from datamigrate.words.errors import LedgerTooNew
 
 Upgrade = Callable[[Operations, Tables], None]
@@ -48,9 +49,10 @@ _LOCK = 7_405_221_946
 def ledger_version(connection: Connection, tables: Tables) -> int | None:
     """The version of the ledger in this database, None when there is none.
 
-    Raises LedgerTooNew when a newer program has been here.
+    Raises LedgerTooNew when a newer program has been here, NotAllowed when the role cannot see the ledger.
     """
     if not sa.inspect(connection).has_table(tables.ledger.name, schema=tables.ledger.schema):
+        refuse_unseen(connection, tables.ledger.name, tables.ledger.schema)
         return None
     found = connection.execute(sa.select(tables.ledger.c.version, tables.ledger.c.program)).one_or_none()
     if found is None:

@@ -8,13 +8,17 @@ from sqlalchemy.engine import Connection
 
 from datamigrate.database.schema.environment import Environment
 from datamigrate.database.schema.history import History
+from datamigrate.database.unseen import refuse_unseen
 from datamigrate.thought.planner import Revisions, Schema
 from datamigrate.words.errors import GraphError, RevisionUnknown
 from datamigrate.words.migration import Migration
 
+VERSION_TABLE = "alembic_version"
+
 
 def read_heads(connection: Connection, environment: Environment | None) -> tuple[str, ...]:
-    """The revisions that the database is at; none when it has no version table."""
+    """The revisions that the database is at; none when it has no version table. Raises NotAllowed when it has one
+    that the role cannot see."""
     options = (
         {}
         if environment is None
@@ -23,7 +27,12 @@ def read_heads(connection: Connection, environment: Environment | None) -> tuple
             "version_table_schema": environment.version_table_schema,
         }
     )
-    return tuple(MigrationContext.configure(connection, opts=options).get_current_heads())
+    heads = tuple(MigrationContext.configure(connection, opts=options).get_current_heads())
+    if not heads:
+        refuse_unseen(
+            connection, options.get("version_table") or VERSION_TABLE, options.get("version_table_schema")
+        )
+    return heads
 
 
 def schema_at(history: History, heads: tuple[str, ...]) -> Schema:

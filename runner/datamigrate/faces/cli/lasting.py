@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datamigrate.faces.cli.frame import Get, cli, duration, verb
-from datamigrate.faces.cli.working import METRICS_PORT, NICE, NO_THROTTLE
+from datamigrate.faces.cli.working import ALLOW_SLOW, BATCH_SIZE, METRICS_PORT, NICENESS, NO_THROTTLE, WORKERS
 from datamigrate.words.exits import Exit
 
 if TYPE_CHECKING:
@@ -25,18 +25,10 @@ if TYPE_CHECKING:
     metavar="DURATION",
     help="Look this often for something to do.",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Work on so many ranges at once.",
-)
-@click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
-@click.option(
-    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
-)
+@BATCH_SIZE
+@WORKERS
+@NICENESS
+@ALLOW_SLOW
 @click.option("--ignore-window", is_flag=True, help="Work at any hour, whatever windows say.")
 @NO_THROTTLE
 @METRICS_PORT

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from datamigrate.faces.cli.frame import Get, cli, duration, verb
+from datamigrate.faces.cli.working import BATCH_SIZE, MAX_BATCHES, MAX_TIME
 from datamigrate.words.errors import UsageError
 from datamigrate.words.exits import Exit
 
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     "--sample", type=click.IntRange(1), default=200, show_default=True, help="Dry run: rows to try it on."
 )
 @click.option("--rows", type=click.IntRange(0), default=5, show_default=True, help="Dry run: rows shown.")
-@click.option(
-    "--max-time", callback=duration, metavar="DURATION", help="Stop cleanly after this long (exit 75)."
-)
-@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@MAX_TIME
+@MAX_BATCHES
+@BATCH_SIZE
 @click.option("--reason", help="Why; kept in the history.")
 @click.option("--force", is_flag=True, help="Even though something done stands on it; needs --reason.")
 @verb

@@ -17,6 +17,32 @@ if TYPE_CHECKING:
 
 NICE = click.FloatRange(0, 1, max_open=True)
 
+MAX_TIME = click.option(
+    "--max-time", callback=duration, metavar="DURATION", help="Stop cleanly after this long (exit 75)."
+)
+MAX_BATCHES = click.option(
+    "--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75)."
+)
+BATCH_SIZE = click.option(
+    "--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target."
+)
+WORKERS = click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Work on so many ranges at once.",
+)
+NICENESS = click.option(
+    "--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches."
+)
+ALLOW_SLOW = click.option(
+    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
+)
+IGNORE_WINDOW = click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
+NO_WAIT = click.option(
+    "--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting."
+)
 NO_THROTTLE = click.option(
     "--no-throttle", is_flag=True, help="Go on however the database is: for emergencies."
 )
@@ -50,31 +76,23 @@ METRICS_PORT = click.option(
     help="Dry run: also write a page for reviewers.",
 )
 @click.option("--count", is_flag=True, help="Dry run: count the pending rows exactly, however long it takes.")
-@click.option(
-    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
-)
+@ALLOW_SLOW
 @click.option(
     "--max-time",
     callback=duration,
     metavar="DURATION",
     help="Stop cleanly after this long (exit 75), e.g. 25m. Dry run: for each migration [5s].",
 )
-@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
-@click.option(
-    "--workers",
-    type=click.IntRange(1, 64),
-    default=1,
-    show_default=True,
-    help="Work on so many ranges at once.",
-)
-@click.option("--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches.")
+@MAX_BATCHES
+@BATCH_SIZE
+@WORKERS
+@NICENESS
 @click.option("--due", is_flag=True, help="Only what has a schedule and is due: for cron and CronJobs.")
 @click.option("--until", metavar="TIME", help="Stop cleanly at this time of the day (exit 75), e.g. 06:00.")
 @click.option("--wait-for-window", is_flag=True, help="Wait until a window opens, instead of exit 75.")
-@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
+@IGNORE_WINDOW
 @click.option("--keep-going", is_flag=True, help="After a failure go on with what does not depend on it.")
-@click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@NO_WAIT
 @NO_THROTTLE
 @METRICS_PORT
 @verb
@@ -94,16 +112,12 @@ def run(output: Output, get: Get, /, names: tuple[str, ...], dry_run: bool, **op
 
 @cli.command()
 @click.argument("revision", default="heads")
-@click.option(
-    "--max-time", callback=duration, metavar="DURATION", help="Stop cleanly after this long (exit 75)."
-)
-@click.option("--max-batches", type=click.IntRange(1), help="Stop cleanly after so many batches (exit 75).")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
-@click.option(
-    "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
-)
-@click.option("--ignore-window", is_flag=True, help="Work now, whatever windows say.")
-@click.option("--no-wait", is_flag=True, help="Exit 5 when somebody else is running it, instead of waiting.")
+@MAX_TIME
+@MAX_BATCHES
+@BATCH_SIZE
+@ALLOW_SLOW
+@IGNORE_WINDOW
+@NO_WAIT
 @NO_THROTTLE
 @METRICS_PORT
 @verb
@@ -135,7 +149,7 @@ def _operator_verb(name_of_verb: str, help_text: str, then: str = "", halts: boo
 
 @cli.command()
 @click.argument("name")
-@click.option("--batch-size", type=click.IntRange(1), help="Rows per batch, instead of a time target.")
+@BATCH_SIZE
 @click.option("--target-time", callback=duration, metavar="DURATION", help="Of one batch's transaction.")
 @click.option("--max-pause", callback=duration, metavar="DURATION", help="The longest rest between batches.")
 @click.option("--nice", type=NICE, help="Rest for this share of all time.")
@@ -205,5 +219,9 @@ def retry(output: Output, get: Get, name: str, quarantined: bool, reason: str | 
     return Exit.QUARANTINED if tried.left else Exit.OK
 
 
-_operator_verb("reset", "Forget its progress: the next run walks it again from the first row.")
+_operator_verb(
+    "reset",
+    "Forget its progress: whoever works on it leaves, and the next run walks it from the first row.",
+    " `datamigrate run {name}` walks it from the first row.",
+)
 _operator_verb("stamp", "Record it as done without running it, or accept the edited text of a done one.")
