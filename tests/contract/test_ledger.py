@@ -23,7 +23,7 @@ from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.database.ledger.tables import VERSION, Tables, columns_in, since
 from datamigrate.database.ledger.upgrading import Upgrade, ensure_ledger
 from datamigrate.thought.lifecycle import Cause, Standing, State
-from datamigrate.words.claim import Claim, Owner
+from datamigrate.words.claim import Claim, Owner, Tally
 from datamigrate.words.errors import (
     ClaimHeld,
     DatamigrateError,
@@ -366,6 +366,27 @@ async def test_an_owner_known_to_be_gone_is_evicted_and_nobody_else(database: Sc
         claim = await book.claim(carol, gone=(ANN.identity,))
         assert isinstance(claim, Claim)
         assert (claim.generation, claim.owner) == (2, carol)
+
+
+async def test_ranges_that_workers_exhausted_before_they_died_are_one_to_verify_for_whoever_comes_after(
+    database: ScratchDatabase,
+) -> None:
+    other = replace(ANN, token="another worker")
+    async with opened(database) as open_database:
+        book = Book(open_database)
+        await book.enrolled()
+        first = await book.claimed(ANN)
+        first = await book.step(ANN, "begin_walk", replace(first, upper=(9,)), [(5,)])
+        second = await book.claimed(other)
+        for claim, rows in ((first, 3), (second, 4)):
+            done = claim.after(claim.upper, exhausted=True, rows=rows, left_alone=0)
+            await book.step(claim.owner, "checkpoint", done, 0.1)
+        left = await book.claim(BOB, gone=(ANN.identity, other.identity))
+        assert isinstance(left, Claim)
+        assert left.exhausted
+        assert left.tally == Tally(7, 0, 2)
+        assert await book.claim(replace(BOB, token="his other one")) == Held((BOB.identity,))
+        assert await book.step(BOB, "finish_range", left) == left
 
 
 async def test_claiming_again_what_is_ours_gives_a_new_generation(database: ScratchDatabase) -> None:

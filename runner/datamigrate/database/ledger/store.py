@@ -126,9 +126,9 @@ class Ledger:
         of those known to be `gone`. An `alone` claim is had only while nobody else is at work.
 
         Gives the claim, or who holds what there is, or the word of the operator who has halted it, or None
-        when the migration is done. When nothing but
-        exhausted ranges are left the claim is on one of these, to verify. A script that was edited since
-        begins again at the first row: what was done stays done, since it is no longer pending.
+        when the migration is done. When nothing but exhausted ranges are left, all are folded into one and the
+        claim is on that, to verify. A script that was edited since begins again at the first row: what was done
+        stays done, since it is no longer pending.
         """
         name = migration.name
         record = (await connection.execute(steps.locked(self.tables, name))).one()
@@ -148,7 +148,10 @@ class Ledger:
             # the text that rows failed with is not the one that will meet them
             await connection.run_sync(release, self.tables, name)
             await connection.run_sync(steps.begin_again, self.tables, migration)
-        number = 0 if edited else (free or ranges[0]).number
+        elif free is None and len(ranges) > 1:
+            # whoever exhausted them is gone, and would never give them back
+            await connection.run_sync(fold, self.tables, name, exhausted=True)
+        number = free.number if free and not edited else 0
         return await connection.run_sync(occupy, self.tables, self.owner, name, number)
 
     async def _begin(self, connection: AsyncConnection, name: str, state: State, it: Range) -> None:
