@@ -33,7 +33,7 @@ def test_with_no_wait_the_second_run_exits_5_and_names_who_works(
             told = project.quick("run", "--no-wait", exits=5).err
             assert re.search(rf"Error: full_name is being run by \S+@\S+:{first.pid}\.", told)
             assert "run without --no-wait to wait for it" in told
-            for verb in ("reset", "stamp", "retry"):
+            for verb in ("stamp", "retry"):
                 told = project.quick(verb, "full_name", exits=5).err
                 assert f":{first.pid}." in told
             (row,) = project.json("status")["migrations"]
