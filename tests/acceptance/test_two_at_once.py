@@ -35,7 +35,7 @@ def test_with_no_wait_the_second_run_exits_5_and_names_who_works(
             assert "run without --no-wait to wait for it" in told
             for verb in ("stamp", "retry"):
                 told = project.quick(verb, "full_name", exits=5).err
-                assert f":{first.pid}." in told
+                assert f":{first.pid}; `{verb}` makes no sense meanwhile" in told
             (row,) = project.json("status")["migrations"]
             assert row["state"] == "running"
             assert [owner.rpartition(":")[2] for owner in row["owners"]] == [str(first.pid)]
