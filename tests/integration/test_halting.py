@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 import pytest
@@ -143,21 +144,16 @@ async def test_who_waits_for_another_run_leaves_when_it_is_halted(postgres_bench
     assert bench.written() == []
 
 
-async def test_force_rolls_back_a_batch_that_would_take_for_ever(
-    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("datamigrate.doing.executor.SIGN_OF_LIFE", 0.05)
-    bench = postgres_bench
+async def ended_by(bench: Bench, say: Callable[[], Awaitable[object]]) -> Ran:
+    """A run by Ann whose second batch would take for ever, and which these words are to end."""
     fill(bench)
-    is_stuck = anyio.Event()
+    ran, is_stuck = list[Ran](), anyio.Event()
 
     async def stuck_in_the_second(batch: Batch) -> None:
         await batch.execute(DOUBLED.where(batch.rows))
         if batch.number == 2:
             is_stuck.set()
             await anyio.sleep(600)
-
-    ran: list[Any] = []
 
     async def work() -> None:
         ran.append(await bench.run(bench.form(each_batch(stuck_in_the_second)), owner=ANN))
@@ -166,9 +162,22 @@ async def test_force_rolls_back_a_batch_that_would_take_for_ever(
         async with anyio.create_task_group() as group:
             group.start_soon(work)
             await is_stuck.wait()
-            assert await command(bench, Cause.PAUSE, fences=False) is State.PAUSED
-            assert await command(bench, Cause.PAUSE, fences=True) is State.PAUSED
-    assert ran[0].outcome == "stopped"
+            await say()
+    return ran[0]
+
+
+async def test_force_rolls_back_a_batch_that_would_take_for_ever(
+    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.doing.executor.SIGN_OF_LIFE", 0.05)
+    bench = postgres_bench
+
+    async def insist() -> None:
+        assert await command(bench, Cause.PAUSE, fences=False) is State.PAUSED
+        assert await command(bench, Cause.PAUSE, fences=True) is State.PAUSED
+
+    ran = await ended_by(bench, insist)
+    assert ran.outcome == "stopped"
     assert bench.written() == list(range(BATCH))
     assert (bench.standing().state, bench.standing().rows) == ("paused", BATCH)
 
@@ -271,26 +280,8 @@ async def test_all_workers_of_all_runs_leave_after_a_reset(postgres_bench: Bench
 @pytest.mark.usefixtures("quick_signs")
 async def test_a_reset_rolls_a_batch_back_that_would_take_for_ever(postgres_bench: Bench) -> None:
     bench = postgres_bench
-    fill(bench)
-    is_stuck = anyio.Event()
-
-    async def stuck_in_the_second(batch: Batch) -> None:
-        await batch.execute(DOUBLED.where(batch.rows))
-        if batch.number == 2:
-            is_stuck.set()
-            await anyio.sleep(600)
-
-    ran: list[Ran] = []
-
-    async def work() -> None:
-        ran.append(await bench.run(bench.form(each_batch(stuck_in_the_second)), owner=ANN))
-
-    with anyio.fail_after(60):
-        async with anyio.create_task_group() as group:
-            group.start_soon(work)
-            await is_stuck.wait()
-            await command(bench, Cause.RESET)
-    assert ran[0].outcome == "stopped"
+    ran = await ended_by(bench, partial(command, bench, Cause.RESET))
+    assert ran.outcome == "stopped"
     assert bench.written() == list(range(BATCH))
 
 

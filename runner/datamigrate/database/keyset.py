@@ -46,18 +46,18 @@ def column_of(table: sa.TableClause, name: str) -> sa.ColumnElement[Any]:
 
 def after(keyset: Keyset, lower: Key) -> sa.ColumnElement[bool]:
     """Rows behind this key."""
-    return _row(keyset) > _given(lower)
+    return _row(keyset) > _named(_LOWER, lower)
 
 
 def upto(keyset: Keyset, upper: Key) -> sa.ColumnElement[bool]:
     """Rows up to and with this key."""
-    return _row(keyset) <= _given(upper)
+    return _row(keyset) <= _named(_UPPER, upper)
 
 
 def within(keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
     """Rows of this slice of the key space; `slice_parameters` makes them those of another."""
-    last = _row(keyset) <= _named(_UPPER, bounds.upper)
-    return last if bounds.lower is None else sa.and_(_row(keyset) > _named(_LOWER, bounds.lower), last)
+    last = upto(keyset, bounds.upper)
+    return last if bounds.lower is None else sa.and_(after(keyset, bounds.lower), last)
 
 
 def slice_parameters(bounds: Bounds) -> dict[str, KeyValue]:

@@ -1,5 +1,6 @@
 """Which rows the next batch has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.database.keyset import Keyset, last_key, nth_key, nth_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.thought.pacing import Pace
-from datamigrate.words.migration import Bounds, Key
+from datamigrate.words.migration import Bounds, Key, KeyValue
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,7 @@ class Choosing:
     async def _nth(
         self, connection: AsyncConnection, keys: Repeated[sa.Select[Any]], bounds: Bounds, n: int
     ) -> Key | None:
-        row = (await connection.execute(keys.of(bounds), nth_parameters(bounds, n))).first()
-        return None if row is None else tuple(row)
+        return await first_key(connection, keys.of(bounds), nth_parameters(bounds, n))
 
 
 async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:
@@ -56,7 +56,9 @@ async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:
     return await first_key(connection, last_key(keyset))
 
 
-async def first_key(connection: AsyncConnection, query: sa.Select[tuple[object, ...]]) -> Key | None:
+async def first_key(
+    connection: AsyncConnection, query: sa.Select[Any], parameters: Mapping[str, KeyValue] | None = None
+) -> Key | None:
     """The key that a query gives, or None when it gives no row."""
-    row = (await connection.execute(query)).first()
+    row = (await connection.execute(query, parameters)).first()
     return None if row is None else tuple(row)

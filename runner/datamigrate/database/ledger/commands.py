@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from datamigrate.database.ledger import occurrences, steps
 from datamigrate.database.ledger.checkpoint import read_orders
 from datamigrate.database.ledger.clock import ago
+from datamigrate.database.ledger.locking import locked
 from datamigrate.database.ledger.ranges import fence
 from datamigrate.database.ledger.tables import Tables
 from datamigrate.thought.lifecycle import NOT_MEANWHILE, UNDOING, Cause, State, advance
@@ -85,7 +86,7 @@ def at_work(
 ) -> str | None:
     """Who works on it, as people read it: one who has been heard of within `expiry` seconds and is not known to
     be gone. Nobody else moves it until the transaction ends."""
-    connection.execute(steps.locked(tables, name))
+    connection.execute(locked(tables, name))
     t = tables.range
     heard_of = sa.select(t.c.owner).where(
         t.c.migration == name, t.c.owner.is_not(None), t.c.heartbeat >= ago(expiry)
@@ -115,4 +116,4 @@ def refuse_meanwhile(
 
 
 def _state(connection: Connection, tables: Tables, name: str) -> State:
-    return State(connection.execute(steps.locked(tables, name)).one().state)
+    return State(connection.execute(locked(tables, name)).one().state)

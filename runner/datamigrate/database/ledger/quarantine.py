@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.locking import locked
 from datamigrate.database.ledger.ranges import fence
 from datamigrate.database.ledger.tables import Tables, since
 from datamigrate.database.ledger.upgrading import ledger_version
@@ -49,7 +50,7 @@ class Quarantine:
     async def admit(self, connection: AsyncConnection, row: Failing, most: int) -> int:
         """Put a row into it; how many there are then. Raises TooManyQuarantined for one beyond `most`."""
         # one at a time, so that the count holds
-        await connection.execute(_held_still(self.tables, self.name))
+        await connection.execute(locked(self.tables, self.name))
         await connection.run_sync(set_aside, self.tables, self.owner, self.name, row)
         if (total := await self.count(connection)) > most:
             raise TooManyQuarantined(
@@ -108,7 +109,7 @@ def release(connection: Connection, tables: Tables, name: str, keys: Sequence[Ke
 def hand_back(connection: Connection, tables: Tables, name: str, keys: Sequence[Key] | None) -> int:
     """Let these rows, or all, out of quarantine, and fence out who has counted on their being in it."""
     # in the order in which those lock who record that a migration is done
-    connection.execute(_held_still(tables, name))
+    connection.execute(locked(tables, name))
     released = release(connection, tables, name, keys)
     fence(connection, tables, name)
     return released
@@ -169,11 +170,6 @@ def count_all_aside(connection: Connection, tables: Tables) -> Mapping[str, int]
     t = tables.quarantine
     counts = connection.execute(sa.select(t.c.migration, sa.func.count()).group_by(t.c.migration))
     return {name: int(count) for name, count in counts}
-
-
-def _held_still(tables: Tables, name: str) -> sa.Select[Any]:
-    t = tables.migration
-    return sa.select(t.c.name).where(t.c.name == name).with_for_update()
 
 
 def _is_there(connection: Connection, tables: Tables) -> bool:

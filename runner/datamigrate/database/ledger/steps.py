@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from datamigrate.database.ledger import occurrences
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.locking import locked
 from datamigrate.database.ledger.quarantine import release
 from datamigrate.database.ledger.ranges import fold
 from datamigrate.database.ledger.tables import Tables
@@ -18,12 +19,6 @@ from datamigrate.words.claim import Owner
 from datamigrate.words.errors import UnknownMigration
 from datamigrate.words.migration import Migration
 from datamigrate.words.secrets import redacted
-
-
-def locked(tables: Tables, name: str) -> sa.Select[Any]:
-    """Where a migration stands, and with which text; nobody else moves it until the transaction ends."""
-    t = tables.migration
-    return sa.select(t.c.state, t.c.checksum).where(t.c.name == name).with_for_update()
 
 
 def enrol(connection: Connection, tables: Tables, migration: Migration) -> None:

@@ -20,6 +20,7 @@ from datamigrate.database.ledger.checkpoint import (
     read_orders,
 )
 from datamigrate.database.ledger.clock import now
+from datamigrate.database.ledger.locking import locked
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.quarantine import Quarantine, release
 from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
@@ -131,7 +132,7 @@ class Ledger:
         stays done, since it is no longer pending.
         """
         name = migration.name
-        record = (await connection.execute(steps.locked(self.tables, name))).one()
+        record = (await connection.execute(locked(self.tables, name))).one()
         if record.state == self.course.ended:
             return None
         if record.state in self.course.halts:
@@ -198,7 +199,7 @@ class Ledger:
         """Give back a range that is exhausted; but when it was the last one, keep it, and all others folded
         into it. Raises Fenced."""
         t = self.tables.range
-        await connection.execute(steps.locked(self.tables, claim.migration))
+        await connection.execute(locked(self.tables, claim.migration))
         claim = await self.reread(connection, claim)
         at_work = sa.or_(t.c.owner.is_not(None), t.c.exhausted.is_(False))
         others = sa.select(sa.func.count(), sa.func.count().filter(at_work)).where(
@@ -261,7 +262,7 @@ class Ledger:
 
     async def hold_still(self, connection: AsyncConnection, name: str) -> None:
         """Let nobody move it until the transaction ends."""
-        await connection.execute(steps.locked(self.tables, name))
+        await connection.execute(locked(self.tables, name))
 
     async def wait(self, connection: AsyncConnection, name: str, why: str | None) -> None:
         """Keep why those who work on it wait just now, and since when; None when they go on."""
@@ -276,7 +277,7 @@ class Ledger:
         moved meanwhile. Raises Fenced.
         """
         t = self.tables.range
-        record = (await connection.execute(steps.locked(self.tables, claim.migration))).one_or_none()
+        record = (await connection.execute(locked(self.tables, claim.migration))).one_or_none()
         await connection.run_sync(holding.release, self.tables, claim)
         state = State(record.state if record else "")
         others = sa.select(sa.literal(1)).where(t.c.migration == claim.migration, t.c.owner.is_not(None))
