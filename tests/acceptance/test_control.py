@@ -40,16 +40,23 @@ def state_of(project: Project, name: str = "full_name") -> str:
     return str(project.json("status", name)["migrations"][0]["state"])
 
 
+def ends_a_run(project: Project, database: ScratchDatabase, *words: str) -> tuple[str, str]:
+    """Start a run elsewhere, and say these words when it has done some rows, at which it has to end cleanly; what
+    was answered, and what the run told."""
+    with ended(project.start("run")) as process:
+        wait_for(lambda: named_people(database))
+        said = project.quick(*words).err
+        code, heard = end_of(process)
+    assert code == 75, heard
+    return said, heard
+
+
 def test_a_pause_ends_a_run_elsewhere_after_its_batch_and_resume_lets_it_go_on(
     project: Project, database: ScratchDatabase
 ) -> None:
     prepare(project, database, UNHURRIED.replace("0.15", "0.5"))
-    with ended(project.start("run")) as process:
-        wait_for(lambda: named_people(database))
-        said = project.quick("pause", "full_name", "--reason", "the replica lags").err
-        assert said == "full_name is paused now. `datamigrate resume full_name` lets it go on.\n"
-        code, heard = end_of(process)
-    assert code == 75, heard
+    said, heard = ends_a_run(project, database, "pause", "full_name", "--reason", "the replica lags")
+    assert said == "full_name is paused now. `datamigrate resume full_name` lets it go on.\n"
     done = named_people(database)
     assert done < PEOPLE
     assert re.search(
@@ -108,12 +115,8 @@ def test_a_reset_ends_a_run_elsewhere_which_says_whose_word_it_was_and_what_to_r
     project: Project, database: ScratchDatabase
 ) -> None:
     prepare(project, database, UNHURRIED.replace("0.15", "0.5"))
-    with ended(project.start("run")) as process:
-        wait_for(lambda: named_people(database))
-        said = project.quick("reset", "full_name", "--reason", "the script was wrong").err
-        assert said == "full_name is pending now. `datamigrate run full_name` walks it from the first row.\n"
-        code, heard = end_of(process)
-    assert code == 75, heard
+    said, heard = ends_a_run(project, database, "reset", "full_name", "--reason", "the script was wrong")
+    assert said == "full_name is pending now. `datamigrate run full_name` walks it from the first row.\n"
     assert re.search(
         rf"full_name: stopped cleanly after \d+ rows \(reset by {WHO}: the script was wrong\); "
         "`datamigrate run full_name` walks it again from the first row",
@@ -169,11 +172,8 @@ def test_a_cancelled_one_keeps_what_is_done_and_goes_on_after_retry_only(
     project: Project, database: ScratchDatabase
 ) -> None:
     prepare(project, database, UNHURRIED)
-    with ended(project.start("run")) as process:
-        wait_for(lambda: named_people(database))
-        assert "`datamigrate retry full_name`" in project.quick("cancel", "full_name").err
-        code, heard = end_of(process)
-    assert code == 75, heard
+    said, heard = ends_a_run(project, database, "cancel", "full_name")
+    assert "`datamigrate retry full_name`" in said
     assert "cancelled by" in heard
     done = named_people(database)
     assert 0 < done < PEOPLE
