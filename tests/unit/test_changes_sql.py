@@ -127,7 +127,7 @@ def test_a_condition_with_an_or_stays_in_its_brackets() -> None:
         (
             "postgresql",
             POSTGRES_VERSION,
-            "SELECT users.id AS key_0, CAST(users.xmin AS TEXT) AS version_0, users.email AS read_0 "
+            "SELECT users.id AS key_0, users.xmin AS version_0, users.email AS read_0 "
             "FROM users WHERE users.id > $1 AND users.id <= $2 AND users.email_key IS NULL "
             "ORDER BY users.id",
         ),
@@ -184,8 +184,8 @@ def test_on_postgresql_all_rows_are_written_from_arrays_by_one_statement() -> No
     statement = update_from_arrays(to_write(POSTGRES_VERSION))
     assert sql(statement, "postgresql") == (
         "UPDATE users SET email_key=anon_1.c2 "
-        "FROM unnest($1::INTEGER[], $2::TEXT[], $3::TEXT[]) AS anon_1(c0, c1, c2) "
-        "WHERE users.id = anon_1.c0 AND CAST(users.xmin AS TEXT) = anon_1.c1 "
+        "FROM unnest($1::INTEGER[], $2::xid[], $3::TEXT[]) AS anon_1(c0, c1, c2) "
+        "WHERE users.id = anon_1.c0 AND users.xmin = anon_1.c1 "
         "AND users.id > $4 AND users.id <= $5 AND users.email_key IS NULL"
     )
     assert [statement.compile().binds[f"a{i}"].value for i in range(3)] == [None, None, None]
@@ -204,16 +204,16 @@ def test_on_postgresql_a_composite_key_has_an_array_for_each_column() -> None:
     )
     assert sql(update_from_arrays(write), "postgresql") == (
         "UPDATE orders SET total=anon_1.c4, paid=anon_1.c3 "
-        "FROM unnest($1::INTEGER[], $2::UUID[], $3::TEXT[], $4::BOOLEAN[], $5::NUMERIC[]) "
+        "FROM unnest($1::INTEGER[], $2::UUID[], $3::xid[], $4::BOOLEAN[], $5::NUMERIC[]) "
         "AS anon_1(c0, c1, c2, c3, c4) "
         "WHERE orders.tenant_id = anon_1.c0 AND orders.id = anon_1.c1 "
-        "AND CAST(orders.xmin AS TEXT) = anon_1.c2 AND orders.paid IS false"
+        "AND orders.xmin = anon_1.c2 AND orders.paid IS false"
     )
 
 
 def test_the_version_of_a_row_in_postgresql_names_its_table_and_schema() -> None:
     (version,) = PostgreSQL().version_of_row(sa.table("order", schema="crm"), [])
-    assert sql(version, "postgresql") == 'CAST(crm."order".xmin AS TEXT)'
+    assert sql(version, "postgresql") == 'crm."order".xmin'
 
 
 def test_the_version_of_a_row_in_sqlite_is_everything_that_was_read() -> None:

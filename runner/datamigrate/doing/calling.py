@@ -43,7 +43,7 @@ class Caller:
         alone."""
         function, results, width = self.form.function, self._results, self.width
         kind, make_row, convert = row_type(self.form), tuple.__new__, self._converter
-        checked = Checked(wanted_by(self.form))
+        check = Checked(wanted_by(self.form)).check
 
         def compute(*arguments: Any) -> int:
             key, values = arguments[:width], arguments[width:]
@@ -52,8 +52,7 @@ class Caller:
                 if result is None:
                     self.left_alone.append(key)
                     return 0
-                if not checked.fits(result):
-                    checked.check(result, key)
+                check(result, key)
             except BatchFailed as error:
                 self.failure = error
                 raise

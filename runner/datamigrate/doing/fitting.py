@@ -1,7 +1,7 @@
 """Whether what a compute function returns fits the columns that it writes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -51,19 +51,13 @@ def values_of(
     wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf
 ) -> list[list[Any]]:
     """The results column by column. Raises RowFailed for one that does not fit."""
-    for i, result in enumerate(results):
-        if type(result) is not dict and not isinstance(result, Mapping):
-            raise RowFailed(
-                f"Row {show_key(key_of(i))}: migrate() returned {type(result).__name__}, not a mapping.",
-                f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
-                key_of(i),
-            )
-        if result.keys() != wanted.keys():
-            raise _wrong_columns(wanted, key_of(i), set(map(str, result)))
+    # at the speed of C; a look at each row only when one of them is wrong
+    if set(map(type, results)) - {dict} or set(map(frozenset, results)) - {frozenset(wanted)}:
+        for i, result in enumerate(results):
+            _check_names(wanted, result, key_of(i))
     columns = []
     for name, accepted in wanted.items():
         column = [result[name] for result in results]
-        # the kinds that there are, at the speed of C; a look at each row only when one of them is wrong
         if accepted and not all(_fits(kind, accepted) for kind in set(map(type, column))):
             i, kind = next((i, type(v)) for i, v in enumerate(column) if not _fits(type(v), accepted))
             raise RowFailed(
@@ -74,6 +68,17 @@ def values_of(
             )
         columns.append(column)
     return columns
+
+
+def _check_names(wanted: Mapping[str, tuple[type, ...]], result: Any, key: Key) -> None:
+    if not isinstance(result, Mapping):
+        raise RowFailed(
+            f"Row {show_key(key)}: migrate() returned {type(result).__name__}, not a mapping.",
+            f'Return {{"{next(iter(wanted))}": value}}, or None to leave the row alone.',
+            key,
+        )
+    if result.keys() != wanted.keys():
+        raise _wrong_columns(wanted, key, set(map(str, result)))
 
 
 def _fits(kind: type, accepted: tuple[type, ...]) -> bool:
@@ -93,21 +98,12 @@ class Checked:
     """What results have been like so far: one like these need not be looked at closely."""
 
     wanted: Mapping[str, tuple[type, ...]]
-
-    def __post_init__(self) -> None:
-        self._kinds: dict[str, set[type]] = {name: set() for name in self.wanted}
-
-    def fits(self, result: Any) -> bool:
-        """Whether it has the names and kinds that were found right before."""
-        if type(result) is not dict or len(result) != len(self._kinds):
-            return False
-        try:
-            return all(type(result[name]) in kinds for name, kinds in self._kinds.items())
-        except KeyError:
-            return False
+    _found_right: set[tuple[Any, ...]] = field(default_factory=set, init=False)
 
     def check(self, result: Any, key: Key) -> None:
-        """Look closely. Raises RowFailed for a result that does not fit."""
-        values_of(self.wanted, (result,), lambda _: key)
-        for name, kinds in self._kinds.items():
-            kinds.add(type(result[name]))
+        """Raises RowFailed for a result that does not fit."""
+        looks = (*result, *map(type, result.values())) if type(result) is dict else ()
+        if looks not in self._found_right:
+            values_of(self.wanted, (result,), lambda _: key)
+            if looks:
+                self._found_right.add(looks)

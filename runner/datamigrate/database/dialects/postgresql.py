@@ -17,7 +17,7 @@ from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Time
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
 from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
-from datamigrate.database.dialects.postgresql_writing import write_rows
+from datamigrate.database.dialects.postgresql_writing import XID, write_rows
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
@@ -226,7 +226,7 @@ class PostgreSQL:
 
     def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
         """`xmin`, which changes with every update."""
-        return [sa.cast(sa.literal_column(f"{_quoted(table)}.xmin"), sa.Text)]
+        return [sa.literal_column(f"{_quoted(table)}.xmin", XID())]
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
         """One UPDATE from arrays; one statement per row where a column is itself an array."""

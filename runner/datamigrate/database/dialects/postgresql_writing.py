@@ -1,10 +1,23 @@
 """Writing computed values on PostgreSQL: one UPDATE from arrays, or one statement per row where those will not do."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.dialects.base import RowsToWrite, parameter
+
+
+class XID(sa.types.UserDefinedType[int]):
+    """A transaction's number, as the system columns have it: to the driver an integer."""
+
+    cache_ok = True
+    render_bind_cast = True
+
+    def get_col_spec(self, **_kw: Any) -> str:
+        """Its name on the server."""
+        return "xid"
 
 
 async def write_rows(connection: AsyncConnection, write: RowsToWrite) -> int:
