@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -66,6 +67,14 @@ def test_the_help_names_every_verb_and_every_exit_code(tmp_path: Path) -> None:
         "130",
     ):
         assert code in told
+
+
+def test_what_is_imported_is_not_looked_through_again_for_every_few_thousand_rows(
+    sqlite_project: Project,
+) -> None:
+    gc.unfreeze()
+    sqlite_project.quick("run")
+    assert gc.get_freeze_count() > 0
 
 
 def test_help_and_version_do_not_wait_for_sqlalchemy_or_alembic() -> None:
