@@ -46,7 +46,7 @@ def test_with_no_wait_the_second_run_exits_5_and_names_who_works(
     everyone_was_written_once(database)
 
 
-def test_a_run_between_two_batches_is_met_by_no_wait_on_any_database(
+def test_a_run_between_two_batches_is_met_by_no_wait_and_missed_once_it_is_killed(
     project: Project, database: ScratchDatabase
 ) -> None:
     prepare(project, database, UNHURRIED.replace("0.15", "0.0") + "\n")
@@ -57,8 +57,15 @@ def test_a_run_between_two_batches_is_met_by_no_wait_on_any_database(
         wait_for(lambda: named_people(database))
         told = project.quick("run", "--no-wait", exits=5).err
         assert f":{first.pid}." in told
+        (row,) = project.json("status")["migrations"]
+        assert row["absent"] is None
+        assert row["rate"]
         first.kill()
         end_of(first)
+    (row,) = project.json("status")["migrations"]
+    assert row["absent"].endswith(f":{first.pid} is gone; `datamigrate run full_name` goes on")
+    assert row["absent"] in project.quick("status").out
+    assert (row["rate"], row["eta"]) == (None, None)
     pyproject.write_text(pyproject.read_text().replace("pause = 5\n", ""))
     project.quick("run")
     everyone_was_written_once(database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -11,12 +12,14 @@ from rich.text import Text
 
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.records import MigrationRecord, RunRecord
+from datamigrate.faces.absence import absence
 from datamigrate.faces.situation import Situation
 from datamigrate.faces.tables import TextTable
 from datamigrate.thought.interleaving import Journey, SchemaLeg
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.planner import TO_DO, Action, Plan, Step
 from datamigrate.thought.progress import Progress
+from datamigrate.words.claim import Owner
 from datamigrate.words.duration import human_duration
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ def plan_table(plan: Plan, counts: Mapping[str, int] | None = None) -> Table:
         table.add_column("pending rows", justify="right")
     for number, step in enumerate(plan.steps, 1):
         cells: list[RenderableType] = [str(number), step.migration.name, _coloured(step.action), step.reason]
-        table.add_row(*cells, *([] if counts is None else [_count_text(counts, step)]))
+        table.add_row(*cells, *([] if counts is None else [_count_text(counts.get(step.migration.name))]))
     return table
 
 
@@ -118,13 +121,12 @@ def plan_summary(plan: Plan) -> str:
     return f"Nothing to run{waiting}."
 
 
-def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Table:
+def status_table(statuses: Sequence[Mapping[str, Any]], counted: bool) -> Table:
     """A row per migration: state, progress, rate, time to go, reason."""
     table = TextTable("migration", "state", "rows", "rows/s", "to go", "reason")
-    if counts is not None:
+    if counted:
         table.add_column("pending now", justify="right")
-    for step in situation.plan.steps:
-        facts = status_of(step, situation.record(step.migration.name))
+    for facts in statuses:
         cells = [
             facts["name"],
             _coloured(facts["state"]),
@@ -133,18 +135,32 @@ def status_table(situation: Situation, counts: Mapping[str, int] | None) -> Tabl
             "" if facts["eta"] is None else human_duration(facts["eta"]),
             facts["reason"],
         ]
-        if counts is not None:
-            cells.append(_count_text(counts, step))
+        if counted:
+            cells.append(_count_text(facts["pending"]))
         table.add_row(*cells)
     return table
 
 
-def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
-    """A migration's status as plain data; rates in rows per second, `eta` in seconds."""
+def statuses(
+    situation: Situation, me: Owner, counts: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """Every migration's status as plain data, for whom it concerns; with the pending rows where they were
+    counted."""
+    rows = [
+        _status(step, situation.record(step.migration.name), situation.ledger.at, me)
+        for step in situation.plan.steps
+    ]
+    return rows if counts is None else [row | {"pending": counts.get(row["name"])} for row in rows]
+
+
+def _status(step: Step, record: MigrationRecord | None, at: datetime, me: Owner) -> dict[str, Any]:
+    """Rates in rows per second, `eta` in seconds."""
     state = _state_of(step, record)
     rows = record.rows if record else 0
     estimate = record.estimate if record else None
-    rate = record.rate if record and state == State.RUNNING else None
+    absent = absence(record, at, me) if record else None
+    goes_on = state == State.RUNNING and not absent
+    rate = record.rate if record and goes_on else None
     tempo = Progress(rows, estimate, rate or 0.0)
     return {
         "name": step.migration.name,
@@ -155,15 +171,16 @@ def status_of(step: Step, record: MigrationRecord | None) -> dict[str, Any]:
         "estimate_source": record.estimate_source if record else None,
         "left_alone": record.left_alone if record else 0,
         "rate": rate,
-        "eta": tempo.eta if state == State.RUNNING else None,
+        "eta": tempo.eta if goes_on else None,
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
+        "absent": absent,
         "tuning": record.tuning.facts() if record else {},
         "undo": record.undo.facts() if record and record.undo else None,
         "quarantined": record.quarantined if record else 0,
         "waiting": record.waiting if record else None,
         "waiting_since": record.waiting_since.isoformat() if record and record.waiting_since else None,
-        "reason": _reason(step, record),
+        "reason": _reason(step, record, absent),
     }
 
 
@@ -214,11 +231,11 @@ def _state_of(step: Step, record: MigrationRecord | None) -> str:
     return str(Action.BLOCKED) if step.action is Action.BLOCKED else str(State.PENDING)
 
 
-def _reason(step: Step, record: MigrationRecord | None) -> str:
+def _reason(step: Step, record: MigrationRecord | None, absent: str | None) -> str:
     tuned = f"tuned to {record.tuning}" if record and record.tuning.facts() else ""
     undo = f"undo log of {record.undo}" if record and record.undo else ""
     aside = f"{record.quarantined:,} quarantined" if record and record.quarantined else ""
-    return "; ".join(filter(None, (_waiting_for(record), _why(step, record), tuned, undo, aside)))
+    return "; ".join(filter(None, (absent, _waiting_for(record), _why(step, record), tuned, undo, aside)))
 
 
 def _waiting_for(record: MigrationRecord | None) -> str:
@@ -235,15 +252,14 @@ def _why(step: Step, record: MigrationRecord | None) -> str:
     return step.reason
 
 
-def _progress_text(facts: dict[str, Any]) -> str:
+def _progress_text(facts: Mapping[str, Any]) -> str:
     rows, total = facts["rows"], facts["estimate"]
     if facts["state"] in (State.DONE, State.REVERTED) or not total:
         return f"{rows:,}" if rows else ""
     return f"{rows:,} of {total:,} ({rows / total:.0%})"
 
 
-def _count_text(counts: Mapping[str, int], step: Step) -> str:
-    count = counts.get(step.migration.name)
+def _count_text(count: int | None) -> str:
     return "?" if count is None else f"{count:,}"
 
 

@@ -85,6 +85,7 @@ def _range_record(row: Any) -> RangeRecord:
         size=row.size,
         seconds=row.seconds,
         owner=person(row.owner) if row.owner else None,
+        identity=row.owner,
         heartbeat=row.heartbeat,
         attempts=row._mapping.get("attempts") or 0,
     )

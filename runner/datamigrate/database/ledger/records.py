@@ -14,7 +14,8 @@ from datamigrate.words.claim import Tally
 
 @dataclass(frozen=True)
 class RangeRecord:
-    """One range of a migration; `cursor` and `upper` as tagged JSON; `fresh` when its owner is heard of."""
+    """One range of a migration; `cursor` and `upper` as tagged JSON; its `owner` for people, who is known by the
+    `identity`."""
 
     migration: str
     number: int
@@ -28,6 +29,7 @@ class RangeRecord:
     owner: str | None
     heartbeat: datetime | None
     attempts: int = 0
+    identity: str | None = None
 
 
 @dataclass(frozen=True)
@@ -155,5 +157,5 @@ def as_facts(record: Any) -> dict[str, Any]:
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in vars(record).items()
-        if name not in ("ranges", "undo")
+        if name not in ("ranges", "undo", "identity")
     }

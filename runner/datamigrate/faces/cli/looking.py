@@ -105,7 +105,7 @@ def status(output: Output, get: GetOnlooker, name: str | None, check: bool, coun
     """Show a row per migration: state, progress, rate, time to go. Writes nothing."""
     import anyio
 
-    from datamigrate.faces.render import status_of, status_table
+    from datamigrate.faces.render import status_table, statuses
 
     application = get()
 
@@ -113,14 +113,12 @@ def status(output: Output, get: GetOnlooker, name: str | None, check: bool, coun
         while True:
             situation = await application.situation((name,) if name else ())
             counts = await application.count_pending(situation) if count else None
-            rows = [status_of(s, situation.record(s.migration.name)) for s in situation.plan.steps]
-            for row in rows if counts is not None else ():
-                row["pending"] = counts.get(row["name"]) if counts else None
+            rows = statuses(situation, application.owner, counts)
             if watch and not output.as_json:
                 output.console.clear()
             output.complain(situation)
             output.data(
-                {"heads": list(situation.plan.heads), "migrations": rows}, status_table(situation, counts)
+                {"heads": list(situation.plan.heads), "migrations": rows}, status_table(rows, counted=count)
             )
             if not watch:
                 problem = output.problems(situation.problems)
