@@ -167,7 +167,7 @@ def test_a_compute_function_that_returns_the_wrong_thing_is_told_which(
     add_people(database, 5)
     project.write_script("nick", COMPUTE.format(parameter=parameter, line=line))
     refused(project, database).says(
-        words, "0 rows done before it are kept", "`datamigrate run nick` goes on where it stopped"
+        words, "what was done before it is kept: 0 rows", "`datamigrate run nick` goes on where it stopped"
     )
 
 
@@ -187,7 +187,7 @@ def test_a_compute_function_that_raises_names_the_row_and_the_line_and_keeps_wha
     told.says(
         "Row 6: migrate() raised AttributeError: 'NoneType' object has no attribute 'lower'",
         f"at {script}:{line}",
-        "5 rows done before it are kept",
+        "what was done before it is kept: 5 rows",
     )
     assert database.scalar("SELECT count(*) FROM people WHERE nick IS NOT NULL") == 5
     database.execute("UPDATE people SET first = 'F' WHERE id = 6")
@@ -238,7 +238,7 @@ def test_the_same_is_found_when_it_begins_late_in_the_table(
     told.says(
         "full_name: 1 of 1 rows are still pending after the script has done them (keys 17).", "coalesce"
     )
-    told.says("rows done before it are kept")
+    told.says("what was done before it is kept: ")
     assert named_people(database) == 19
     edited = FULL_NAME.replace(" + people.c.last", ' + sa.func.coalesce(people.c.last, "?")')
     project.write_script("full_name", edited)
@@ -260,7 +260,7 @@ def test_an_application_that_keeps_writing_the_old_form_is_told_and_not_called_d
     told.says(
         "rows are pending behind the walk",
         "full_name: after 5 sweeps",
-        "rows are pending again (keys ",
+        "rows pending again (keys ",
         "the application still writes the old form.",
         "Deploy the version that writes the new form, then `datamigrate run full_name`",
     )
@@ -338,7 +338,7 @@ def test_a_script_that_leaves_its_transaction_or_fails_in_it_writes_nothing(
     told = refused(project, database)
     row = "Row 1: " if form is not FREE and "ValueError" in words else ""
     told.says(f"odd: {row}{words}" if "database says" not in words else words)
-    told.says(f"at {script}:", "0 rows done before it are kept", "`datamigrate run odd` goes on")
+    told.says(f"at {script}:", "what was done before it is kept: 0 rows", "`datamigrate run odd` goes on")
     assert database.rows("SELECT * FROM people LIMIT 0") == schema
 
 
@@ -414,7 +414,7 @@ def test_a_batch_is_of_no_use_after_its_time(project: Project, database: Scratch
         """,
     )
     told = Refused(project.quick("run", exits=1))
-    told.says("RuntimeError: This batch is over", "keeper.py:", "2 rows done before it are kept")
+    told.says("RuntimeError: This batch is over", "keeper.py:", "what was done before it is kept: 2 rows")
     assert database.rows("SELECT id FROM people WHERE nick = 'x' ORDER BY id") == [(1,), (2,)]
 
 
@@ -432,12 +432,12 @@ def test_a_row_that_violates_a_constraint_is_named_and_the_run_goes_on_at_that_r
     told = Refused(project.quick("run", "--batch-size", "3", exits=1))
     told.says(
         "full_name: Row 8: the database says: ",
-        "7 rows done before it are kept",
+        "what was done before it is kept: 7 rows",
         "`datamigrate run full_name` goes on where it stopped",
     )
     assert writes(database) == [(0, 4), (1, 7)]
     again = Refused(project.quick("run", exits=1))
-    again.says("Row 8: ", "7 rows done before it are kept")
+    again.says("Row 8: ", "what was done before it is kept: 7 rows")
     database.execute("DELETE FROM people WHERE id = 99")
     project.quick("run", "--batch-size", "3")
     assert writes(database) == [(0, 1), (1, 10)], "no row is written twice"

@@ -467,7 +467,7 @@ def test_reset_walks_it_again_from_the_first_row(project: Project, database: Scr
     assert project.quick("run").err == "Nothing to do.\n"
     told = project.quick("reset", "full_name").err
     assert told == "full_name is pending now. `datamigrate run full_name` walks it from the first row.\n"
-    assert "full_name: done and verified, 1 rows" in project.quick("run").err
+    assert "full_name: done and verified, 1 row " in project.quick("run").err
     assert named_people(database) == 5
 
 

@@ -67,6 +67,16 @@ def test_an_address_that_nobody_answers_at_fails_no_run_and_is_told_without_its_
     assert "geheim" not in said
 
 
+def test_an_address_that_cannot_be_asked_is_told_without_its_path(
+    sqlite_project: Project, sqlite_database: ScratchDatabase
+) -> None:
+    add_people(sqlite_database, 5)
+    sqlite_project.write_script("full_name")
+    said = sqlite_project.quick("run", DATAMIGRATE_NOTIFY_URL="http://127.0.0.1:9/geheim nis").err
+    assert "the webhook did not take the notice: 127.0.0.1: the address cannot be asked" in said
+    assert "geheim" not in said
+
+
 def test_metrics_are_served_while_it_runs(sqlite_project: Project, sqlite_database: ScratchDatabase) -> None:
     add_people(sqlite_database, 5)
     sqlite_project.write_script("full_name")

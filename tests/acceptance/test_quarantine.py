@@ -147,7 +147,7 @@ def test_forgotten_rows_are_met_again_like_any_other(gated: Project, database: S
     project.quick("quarantine", "drop", "full_name")
     assert project.quick("quarantine", "list", "full_name").err == "full_name has no rows in quarantine.\n"
     moves = [(m["cause"], m["reason"]) for m in project.json("show", "full_name")["transitions"]]
-    assert ("drop quarantined", "1 rows (3): looked at it") in moves
+    assert ("drop quarantined", "1 row (3): looked at it") in moves
 
 
 def test_rows_are_handed_back_to_a_run_that_is_going_on_which_tries_them_before_it_is_done(

@@ -39,7 +39,7 @@ def test_a_revert_is_tried_stopped_resumed_and_tells_whom_it_left(
     before = database.dump()
     tried = project.quick("revert", "full_name", "--dry-run", "--rows", "2")
     assert re.search(r"10 +full_name +First10 Last10 +NULL *\n *9 +stays as it is", tried.out)
-    assert "8 rows would be as they were, 2 were changed by somebody since" in tried.err
+    assert "8 rows would be as before, 2 rows changed by somebody since" in tried.err
     assert database.dump() == before
 
     stopped = project.quick("revert", "full_name", "--batch-size", "4", "--max-batches", "1", exits=75).err

@@ -313,7 +313,7 @@ async def test_an_expired_claim_is_taken_over_by_the_databases_clock(database: S
         assert claim.generation == 2
         assert await book.moves() == [
             ("pending", "running", "run", None, str(ANN)),
-            ("running", "running", "taken over", f"from {ANN.host}", str(BOB)),
+            ("running", "running", "taken over", f"from {ANN}", str(BOB)),
         ]
 
 

@@ -83,7 +83,7 @@ async def test_a_fatal_row_is_told_after_a_few_deaths_with_everything_before_it_
     error = ran.result.error
     assert error is not None
     assert f"Row {FATAL}: the process that works on it dies" in error.message
-    assert f"{FATAL - 1} rows done before it are kept" in error.message
+    assert f"what was done before it is kept: {FATAL - 1} rows" in error.message
     assert "out of memory" in error.hint
     # three lives with whole batches, since the first begins behind a checkpoint; then half, then one row
     assert process.sizes == [4, 4, 4, 2, 1]

@@ -287,7 +287,7 @@ async def test_a_lasting_error_stops_with_the_key_and_the_next_run_goes_on_at_th
     assert "not this one" in error.message
     # a free form has no smaller batches
     kept, batches = (BATCH, 1) if form == "free" else (BATCH + 1, 2)
-    assert f"{kept:,} rows done before it are kept" in error.message
+    assert f"what was done before it is kept: {kept:,} rows" in error.message
     assert "`datamigrate run job` goes on" in error.hint
     if form != "free":
         assert f"job: Row {BATCH + 2}: the database says: not this one" in error.message

@@ -92,7 +92,7 @@ async def test_a_poison_row_stops_it_by_name_or_is_set_aside_with_all_others_don
     assert isinstance(error, RowFailed)
     assert error.key == (7,)
     assert "job: Row 7: " in error.message
-    assert "6 rows done before it are kept" in error.message
+    assert "what was done before it is kept: 6 rows" in error.message
     assert left(bench)[0] == 7
     assert bench.standing().cursor == '{"v":1,"key":[["int","6"]]}'
     if "compute by" in form or form == "each batch":

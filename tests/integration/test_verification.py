@@ -109,7 +109,7 @@ async def test_an_application_that_keeps_writing_the_old_form_is_told_about(benc
     ran = await bench.run(bench.form(doubling()), settings=with_settings(max_sweeps=2), listen=application)
     error = ran.result.error
     assert isinstance(error, KeepsComing)
-    assert "after 2 sweeps 3 rows are pending again" in error.message
+    assert "after 2 sweeps 3 rows pending again" in error.message
     assert all(key in error.message for key in ("1018", "1019", "1020"))
     assert "the application still writes the old form" in error.message
     assert len(ran.of(Sweeping)) == 2

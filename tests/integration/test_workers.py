@@ -25,7 +25,7 @@ from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.thought.planner import Action, Plan, Step
-from datamigrate.words.events import Alone, BatchDone, Event, Finished, Started, Sweeping, Waiting
+from datamigrate.words.events import Alone, BatchDone, Event, Finished, Started, Stopped, Sweeping, Waiting
 from datamigrate.words.migration import Bounds, Key
 from workbench import (
     ANN,
@@ -146,6 +146,25 @@ async def test_a_stop_stops_all_workers_and_one_worker_can_finish_alone(postgres
     again = await bench.run(bench.form(doubling()))
     assert again.outcome == "done", again.result
     bench.assert_done(ROWS)
+
+
+async def test_a_stop_is_told_when_the_last_worker_has_left_with_all_that_was_done(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    fill(bench)
+
+    async def the_first_takes_longer(batch: Batch) -> None:
+        await batch.execute(DOUBLED.where(batch.rows))
+        if batch.lower is None:
+            await anyio.sleep(0.5)
+
+    ran = await bench.run(bench.form(each_batch(the_first_takes_longer)), settings=THREE, max_batches=5)
+    (told,) = ran.of(Stopped)
+    assert (
+        told.rows == bench.database.scalar("SELECT sum(rows) FROM datamigrate_range") == len(bench.written())
+    )
+    assert ran.events[-1] is told
 
 
 async def test_two_runs_join_and_neither_waits_for_the_other(postgres_bench: Bench) -> None:

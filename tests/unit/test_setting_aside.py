@@ -213,6 +213,6 @@ def test_rows_set_aside_are_told_one_by_one_and_in_the_end() -> None:
     assert told == [
         "job: row 7 is quarantined, the 1st: ValueError: no number",
         "job: row 9 is quarantined, the 12th: ValueError: no number",
-        "job: 1 row has left the quarantine, no longer pending (keys 7)",
+        "job: 1 row out of quarantine, no longer pending (keys 7)",
         "job: done with 3 quarantined, 1,000 rows in 2.0s; `datamigrate quarantine list job`",
     ]

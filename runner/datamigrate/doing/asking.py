@@ -4,6 +4,7 @@ import inspect
 import urllib.request
 from collections.abc import Awaitable, Callable
 from functools import partial
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -76,4 +77,7 @@ def _fetched(url: str, patience: float) -> Reading:
             status = error.code
     except (URLError, OSError) as error:
         return Reading(trouble=f"{host}: {getattr(error, 'reason', error)}")
+    except (HTTPException, ValueError):
+        # it quotes what it does not understand
+        return Reading(trouble=f"{host}: the address cannot be asked, or its answer is no HTTP")
     return Reading(GOOD) if 200 <= status < 300 else Reading(BAD, word=f"{host} answers {status}")

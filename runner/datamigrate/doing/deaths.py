@@ -11,6 +11,7 @@ from datamigrate.thought.pacing import Pace, halved
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import RowFailed
 from datamigrate.words.migration import Key
+from datamigrate.words.rows import human_rows
 
 BATCHES = 4
 """Batches of half the size that cover the fatal one, and what may have been read ahead behind it."""
@@ -45,7 +46,7 @@ def smaller(claim: Claim, first_rows: int) -> Pace | None:
 
 def why_smaller(claim: Claim, pace: Pace) -> str:
     """What to tell of it."""
-    return f"{claim.attempts - 1} processes have died at this batch: now with {pace.rows:,} rows"
+    return f"{claim.attempts - 1} processes have died at this batch: now with {human_rows(pace.rows)}"
 
 
 def fatal(claim: Claim, key: Key | None = None) -> RowFailed:

@@ -75,12 +75,13 @@ class Effort:
         return str(self.halted) if self.halted else stop.why() or self.why_shut()
 
     def stopped(self, name: str, publish: events.Publish, why: str, course: Course = FORTH) -> Outcome:
-        """Tell that the work on this migration has stopped before its end, and how it goes on."""
+        """The work on this migration has stopped before its end. The last worker who leaves tells so, and how it
+        goes on."""
         then = what_then(name, self.halted.state) if self.halted else "run again to go on"
         if course is BACK:
             then = f"`datamigrate revert {name}` goes on"
         self.stopped_for = why
-        if not self.failed:
+        if not self.failed and self.at_work <= 1:
             self.tell_end(publish, events.Stopped(name, self.done.rows, why, then))
         return Outcome.STOPPED
 

@@ -16,6 +16,7 @@ from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, DatamigrateError, RowFailed
 from datamigrate.words.migration import Bounds, Key, Migration
+from datamigrate.words.rows import human_rows
 
 
 class InSlice(Exception):
@@ -60,7 +61,7 @@ def failed_batch(
     kind = type(error) if isinstance(error, BatchFailed) else RowFailed if key else BatchFailed
     return kind(
         f"{name}: {row}{told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
-        f"The failing batch was rolled back; {kept:,} rows done before it are kept.",
+        f"The failing batch was rolled back; what was done before it is kept: {human_rows(kept)}.",
         f"{_advice(error, key)} Then `datamigrate {verb} {name}` goes on where it stopped.",
         key,
     )

@@ -10,6 +10,7 @@ from datamigrate.thought.lifecycle import Cause
 from datamigrate.words import events
 from datamigrate.words.errors import KeepsComing
 from datamigrate.words.migration import Key
+from datamigrate.words.rows import human_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Verification:
             async with stint.place.database.looking() as connection:
                 rows = await stint.in_line.count(connection)
             raise KeepsComing(
-                f"{stint.name}: after {most} sweeps {rows:,} rows are pending again "
+                f"{stint.name}: after {most} sweeps {human_rows(rows)} pending again "
                 f"(keys {show_keys(leftover)}): the application still writes the old form.",
                 f"Deploy the version that writes the new form, then `datamigrate run {stint.name}`. "
                 "Everything done so far is kept.",

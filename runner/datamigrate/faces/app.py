@@ -36,6 +36,7 @@ from datamigrate.words.errors import (
 )
 from datamigrate.words.events import Publish
 from datamigrate.words.exits import Exit
+from datamigrate.words.rows import human_rows
 
 
 @dataclass
@@ -141,7 +142,7 @@ class Application(Onlooker):
         stale = {n: c for n, c in counts.items() if c > known[n].left_alone + known[n].quarantined}
         for name, pending in stale.items():
             with suppress(LifecycleError, ClaimHeld):  # another run has reopened it meanwhile
-                await self.command(name, Cause.REOPEN, f"{pending:,} rows are pending again")
+                await self.command(name, Cause.REOPEN, f"{human_rows(pending)} pending again")
         return bool(stale)
 
     async def command(self, name: str, cause: Cause, reason: str | None, force: bool = False) -> State:

@@ -12,6 +12,7 @@ from datamigrate.thought.progress import Progress as Tempo
 from datamigrate.thought.progress import after_batch
 from datamigrate.words import events
 from datamigrate.words.duration import human_duration
+from datamigrate.words.rows import human_rows
 
 HEARTBEAT = 10.0
 
@@ -32,8 +33,8 @@ def describe(event: events.Event) -> str | None:
         case events.Started(
             migration=name, rows=rows, estimate=estimate, estimate_source=source, resumed=resumed
         ):
-            begun = f"resumes after {rows:,} rows" if resumed else "starts"
-            expected = "" if estimate is None else f", {estimate:,} rows pending ({source})"
+            begun = f"resumes after {human_rows(rows)}" if resumed else "starts"
+            expected = "" if estimate is None else f", {human_rows(estimate)} pending ({source})"
             return f"{name}: {begun}{expected}"
         case events.Retrying(migration=name, reason=reason):
             return f"{name}: {reason}"
@@ -58,20 +59,19 @@ def describe(event: events.Event) -> str | None:
         case events.Quarantined(migration=name, key=key, error=error, total=total):
             return f"{name}: row {key} is quarantined, the {_th(total)}: {error}"
         case events.Released(migration=name, rows=rows, sample=sample):
-            left = "row has" if rows == 1 else "rows have"
-            return f"{name}: {rows:,} {left} left the quarantine, no longer pending (keys {sample})"
+            return f"{name}: {human_rows(rows)} out of quarantine, no longer pending (keys {sample})"
         case events.Finished(
             migration=name, rows=rows, left_alone=left_alone, seconds=seconds, quarantined=aside
         ):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
             done = f"done with {aside:,} quarantined" if aside else "done and verified"
             way_on = f"; `datamigrate quarantine list {name}`" if aside else ""
-            return f"{name}: {done}, {rows:,} rows in {human_duration(seconds)}{alone}{way_on}"
+            return f"{name}: {done}, {human_rows(rows)} in {human_duration(seconds)}{alone}{way_on}"
         case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds):
             since = f"; {changed:,} were changed since, and stay as they are" if changed else ""
-            return f"{name}: reverted, {rows:,} rows in {human_duration(seconds)}{since}"
+            return f"{name}: reverted, {human_rows(rows)} in {human_duration(seconds)}{since}"
         case events.Stopped(migration=name, rows=rows, reason=reason, then=then):
-            return f"{name}: stopped cleanly after {rows:,} rows ({reason}); {then}"
+            return f"{name}: stopped cleanly after {human_rows(rows)} ({reason}); {then}"
         case events.SchemaApplied(revisions=revisions):
             return f"schema: applied {', '.join(revisions)}"
         case _:
@@ -85,7 +85,7 @@ def _th(number: int) -> str:
 
 def tempo_line(tempo: Tempo) -> str:
     """`120,000 of 200,000 rows (60%), 45,000 rows/s, 1.8s to go`."""
-    parts = [f"{tempo.done:,} rows"]
+    parts = [human_rows(tempo.done)]
     if tempo.total is not None and tempo.share is not None:
         parts = [f"{tempo.done:,} of {tempo.total:,} rows ({tempo.share:.0%})"]
     if tempo.rate:

@@ -17,6 +17,7 @@ from datamigrate.faces.app import Application
 from datamigrate.thought.codec import show_key
 from datamigrate.words.errors import UsageError
 from datamigrate.words.quarantine import SetAside
+from datamigrate.words.rows import human_rows
 
 COLUMNS = ("key", "error", "attempts", "first_at", "last_at", "owner", "row")
 
@@ -68,7 +69,7 @@ async def drop_quarantined(
         if dropped:
             await quarantine.hand_back(connection, dropped)
             which = ", ".join(keys) if keys else "all"
-            told = _because(f"{len(dropped):,} rows ({which})", reason)
+            told = _because(f"{human_rows(len(dropped))} ({which})", reason)
             await quarantine.remark(connection, "drop quarantined", told)
     return len(dropped)
 

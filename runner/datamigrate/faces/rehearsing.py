@@ -12,6 +12,7 @@ from datamigrate.faces.tables import TextTable, printable
 from datamigrate.thought.costs import Forecast
 from datamigrate.thought.plans import Slow, remedy
 from datamigrate.words.duration import human_duration
+from datamigrate.words.rows import human_rows
 
 LONGEST = 40
 HIDDEN = "(masked)"
@@ -38,7 +39,7 @@ def findings(rehearsal: Rehearsal) -> list[str]:
     """What is to be said of a dry run besides its rows, a sentence each."""
     said: list[str] = []
     if rehearsal.estimate is not None:
-        said.append(f"{rehearsal.estimate.rows:,} rows pending ({rehearsal.estimate.source}).")
+        said.append(f"{human_rows(rehearsal.estimate.rows)} pending ({rehearsal.estimate.source}).")
     if rehearsal.only_read:
         said.append(
             f"This role may not write ({rehearsal.refusal}): nothing could be tried; new values were selected "
@@ -182,7 +183,7 @@ def _steadiness(rehearsal: Rehearsal, tried: int) -> str:
         if columns
         else ", to the same values: `pending` still selects rows that it has done"
     )
-    return f"NOT idempotent: a second pass over {tried:,} rows changed {again:,} of them again{differs}."
+    return f"NOT idempotent: a second pass over {human_rows(tried)} changed {again:,} of them again{differs}."
 
 
 def _steadiness_as_a_whole(rehearsal: Rehearsal, tried: int) -> str:

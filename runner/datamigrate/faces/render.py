@@ -171,7 +171,7 @@ def _status(step: Step, record: MigrationRecord | None, at: datetime, me: Owner)
         "estimate_source": record.estimate_source if record else None,
         "left_alone": record.left_alone if record else 0,
         "rate": rate,
-        "eta": tempo.eta if goes_on else None,
+        "eta": tempo.eta if goes_on and record and not record.waiting else None,
         "batch_size": next((r.size for r in record.ranges if r.size), None) if record else None,
         "owners": list(record.owners) if record else [],
         "absent": absent,

@@ -16,6 +16,7 @@ from datamigrate.faces.signals import unless_terminated, until_signalled
 from datamigrate.faces.undoing import RevertOptions, WayBack, try_undo, undo
 from datamigrate.thought.codec import show_key
 from datamigrate.words.exits import Exit
+from datamigrate.words.rows import human_rows
 
 
 async def revert_and_report(
@@ -34,7 +35,7 @@ async def revert_and_report(
     if undone.changed:
         more = ", ..." if len(reverted.keys) < undone.changed else ""
         output.say(
-            f"{undone.changed:,} rows were changed by somebody since and stay as they are: keys "
+            f"{human_rows(undone.changed)} changed by somebody since, left as found: keys "
             f"{', '.join(reverted.keys)}{more}"
         )
     facts = undone.result.facts() | {"rows": undone.rows, "changed_since": undone.changed}
@@ -60,7 +61,7 @@ async def preview_revert(
         output.data(_facts(name, tried, mask), _table(tried, mask))
         output.say(
             f"{tried.pending:,} entries in the undo log. Tried on {tried.undone + tried.changed:,} of them: "
-            f"{tried.undone:,} rows would be as they were, {tried.changed:,} were changed by somebody since."
+            f"{human_rows(tried.undone)} would be as before, {human_rows(tried.changed)} changed by somebody since."
         )
     output.say(f"Dry run, nothing was written: `datamigrate revert {name}`.")
     return Exit.FAILED if isinstance(tried, Rehearsal) and tried.error else Exit.OK
@@ -68,9 +69,7 @@ async def preview_revert(
 
 def _tell_missing(output: Output, way: WayBack) -> None:
     if way.missing:
-        output.say(
-            f"{way.missing:,} rows that it has changed are not in the undo log; they stay as they are."
-        )
+        output.say(f"{human_rows(way.missing)} changed by it and not in the undo log, left as found.")
 
 
 def _table(trial: Trial, mask: frozenset[str]) -> Table:

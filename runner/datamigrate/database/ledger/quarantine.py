@@ -18,6 +18,7 @@ from datamigrate.words.claim import Owner
 from datamigrate.words.errors import TooManyQuarantined
 from datamigrate.words.migration import Key
 from datamigrate.words.quarantine import Failing, SetAside
+from datamigrate.words.rows import human_rows
 from datamigrate.words.secrets import redacted
 
 
@@ -54,7 +55,7 @@ class Quarantine:
         await connection.run_sync(set_aside, self.tables, self.owner, self.name, row)
         if (total := await self.count(connection)) > most:
             raise TooManyQuarantined(
-                f"row {show_key(row.key)} fails too ({row.error.rstrip('.')}), and {most:,} rows are "
+                f"row {show_key(row.key)} fails too ({row.error.rstrip('.')}), and {human_rows(most)} "
                 f"quarantined already, which is max_quarantined",
                 f"`datamigrate quarantine list {self.name}` shows what they have in common. Mend it, then "
                 f"`datamigrate retry {self.name} --quarantined`; or raise max_quarantined in the script.",

@@ -37,7 +37,7 @@ from datamigrate.database.ledger.tables import Tables, ledger_tables
 from datamigrate.database.ledger.upgrading import ensure_ledger
 from datamigrate.thought.lifecycle import FORTH, Cause, Course, Standing, State
 from datamigrate.thought.tuning import Tuning
-from datamigrate.words.claim import Claim, Owner, Tally
+from datamigrate.words.claim import Claim, Owner, Tally, person
 from datamigrate.words.errors import Cut, UnknownMigration
 from datamigrate.words.migration import Key, Migration
 
@@ -159,8 +159,7 @@ class Ledger:
         if state is self.course.working and it.owner is None:
             return
         cause = Cause.TAKEN_OVER if state is self.course.working else self.course.verb
-        taken_from = it.owner if cause is Cause.TAKEN_OVER else None
-        reason = f"from {taken_from.split('|')[1]}" if taken_from else None
+        reason = f"from {person(it.owner)}" if it.owner and cause is Cause.TAKEN_OVER else None
         await self._move(connection, name, state, cause, reason)
         t = self.tables.migration
         await connection.execute(

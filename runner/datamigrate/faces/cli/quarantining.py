@@ -9,6 +9,7 @@ import click
 
 from datamigrate.faces.cli.frame import Get, cli, verb
 from datamigrate.words.errors import UsageError
+from datamigrate.words.rows import human_rows
 
 if TYPE_CHECKING:
     from datamigrate.faces.output import Output
@@ -61,7 +62,7 @@ def export(output: Output, get: Get, name: str, form: str, file: Path | None) ->
         file.write_text(text, "utf-8")
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from None
-    output.say(f"{len(rows):,} rows are in {file}.")
+    output.say(f"{human_rows(len(rows))} in {file}.")
 
 
 @quarantine.command()
@@ -77,4 +78,4 @@ def drop(output: Output, get: Get, name: str, keys: tuple[str, ...], reason: str
 
     dropped = anyio.run(drop_quarantined, get(), name, keys, reason)
     output.data({"name": name, "dropped": dropped}, None)
-    output.say(f"{name}: {dropped:,} rows are forgotten.")
+    output.say(f"{name}: {human_rows(dropped)} forgotten.")

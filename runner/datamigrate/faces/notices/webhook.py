@@ -6,6 +6,7 @@ import json
 import urllib.request
 from dataclasses import dataclass, field
 from functools import partial
+from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
@@ -58,3 +59,6 @@ class Webhook:
             raise (NotNow if passing else NotTaken)(f"{host} answers {error.code}") from None
         except (URLError, OSError) as error:
             raise NotNow(f"{host}: {getattr(error, 'reason', error)}") from None
+        except (HTTPException, ValueError):
+            # it quotes what it does not understand
+            raise NotTaken(f"{host}: the address cannot be asked, or its answer is no HTTP") from None
