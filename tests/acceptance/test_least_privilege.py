@@ -191,6 +191,29 @@ def test_a_role_that_may_not_use_a_schema_is_told_so_by_every_verb_and_not_that_
     clerk.project.quick("run")
 
 
+def test_a_verb_that_lacks_a_right_is_told_what_it_may_not_and_who_names_all_that_is_missing(
+    clerk: Clerk,
+) -> None:
+    clerk.owner.quick("run")
+    clerk.grants()
+    clerk.database.script(
+        f"REVOKE INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public FROM {clerk.role};"
+        f"REVOKE SELECT ON alembic_version FROM {clerk.role}"
+    )
+    for verb in (["status"], ["plan"], ["run"], ["pause", "nick"]):
+        told = clerk.project.quick(*verb, exits=1).err
+        assert (
+            "does not allow it: permission denied for table alembic_version.\n`datamigrate doctor` names"
+            in told
+        )
+    clerk.database.script(f"GRANT SELECT ON alembic_version TO {clerk.role}")
+    clerk.project.quick("status")
+    for verb in (["reset", "nick"], ["tune", "nick", "--nice", "0.5"], ["retry", "nick", "--quarantined"]):
+        told = clerk.project.quick(*verb, exits=1).err
+        assert "does not allow it: permission denied for table datamigrate_" in told
+        assert "Unexpected" not in told
+
+
 def test_a_table_in_a_schema_that_may_not_be_used_is_not_taken_for_one_that_is_not_there(
     clerk: Clerk,
 ) -> None:

@@ -21,6 +21,7 @@ from datamigrate.doing.working import work_for
 from datamigrate.faces.company import company_for
 from datamigrate.faces.onlooker import Onlooker
 from datamigrate.faces.project import Whereabouts
+from datamigrate.faces.refusal import refusal_in_words
 from datamigrate.faces.run_options import RunOptions
 from datamigrate.faces.scheduling import end_at, hours_of, keep_schedules, new_schedules, take_turns
 from datamigrate.faces.situation import Situation
@@ -195,7 +196,8 @@ class Application(Onlooker):
     async def _writing(self, whereabouts: Whereabouts, connections: int = 5) -> AsyncIterator[Database]:
         database = open_database(whereabouts.address, read_only=False, connections=connections)
         try:
-            yield database
+            with refusal_in_words(database):
+                yield database
         finally:
             await database.close()
 

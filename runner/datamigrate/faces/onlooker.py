@@ -24,6 +24,7 @@ from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import this_process
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
+from datamigrate.faces.refusal import refusal_in_words
 from datamigrate.faces.situation import Situation, situate
 from datamigrate.thought.agenda import Agenda
 from datamigrate.thought.planner import Action, Step
@@ -142,7 +143,8 @@ class Onlooker:
             if self.keeps_whereabouts and not whereabouts.complaint:
                 self._whereabouts = whereabouts
             database = database or open_database(whereabouts.address, read_only=True)
-            yield database, whereabouts
+            with refusal_in_words(database):
+                yield database, whereabouts
         finally:
             if database is not None:
                 await database.close()
