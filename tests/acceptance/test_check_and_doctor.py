@@ -267,6 +267,23 @@ def test_the_password_of_a_database_that_answers_is_never_shown(
         assert SECRET not in told.out + told.err
 
 
+@pytest.mark.parametrize(
+    ("setting", "about", "words"),
+    [
+        ('throttle = "nowhere:healthy"', "health", "function = 'nowhere:healthy' cannot be used"),
+        ('notify = { command = "no-such-program --x" }', "notices", "is found: no-such-program"),
+    ],
+)
+def test_what_a_run_could_not_call_is_wrong_before_there_is_a_run(
+    sqlite_project: Project, setting: str, about: str, words: str
+) -> None:
+    with (sqlite_project.root / "pyproject.toml").open("a") as pyproject:
+        pyproject.write(f"{setting}\n")
+    told = [d for d in sqlite_project.json("doctor", exits=1)["diagnoses"] if d["verdict"] == "wrong"]
+    assert [d["about"] for d in told] == [about]
+    assert words in told[0]["said"]
+
+
 def test_an_env_py_that_fails_is_a_note_where_the_database_is_named(project: Project) -> None:
     (project.root / "alembic" / "env.py").write_text("raise KeyError('SHOP_DSN')\n")
     found = diagnoses(project)

@@ -308,6 +308,22 @@ def test_autogenerate_never_proposes_to_drop_the_ledger(project: Project, databa
     alembic(project, "check")
 
 
+def test_a_schema_for_the_ledger_is_passed_over_where_there_are_none(
+    tmp_path: Path, sqlite_database: ScratchDatabase
+) -> None:
+    project = hooked(tmp_path / "project", sqlite_database)
+    project.write_script("full_name")
+    with (project.root / "pyproject.toml").open("a") as pyproject:
+        pyproject.write('schema = "ops"\n')
+    alembic(project, "upgrade", "head")
+    project.quick("run")
+    assert project.json("status")["migrations"][0]["state"] == "done"
+    project.quick("show", "full_name")
+    project.quick("reset", "full_name")
+    alembic(project, "downgrade", "base")
+    alembic(project, "upgrade", "head")
+
+
 def test_autogenerate_leaves_a_ledger_in_its_own_schema_alone(
     tmp_path: Path, postgres_database: ScratchDatabase
 ) -> None:

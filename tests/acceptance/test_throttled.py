@@ -109,7 +109,7 @@ def test_a_misspelt_signal_is_told_from_the_one_that_is_meant(sqlite_project: Pr
 def test_doctor_tells_how_the_database_is(project: Project, database: ScratchDatabase) -> None:
     add_people(database, 5)
     project.write_script("full_name")
-    throttle(project, "lock_waits = 4\nfunction = 'nowhere:healthy'\ndead_rows = 1")
+    throttle(project, "lock_waits = 4\ndead_rows = 1")
     told = [d["said"] for d in project.json("doctor")["diagnoses"] if d["about"] == "health"]
     told = [said for said in told if "oldest xmin" not in said]  # others may have one
     lines = {

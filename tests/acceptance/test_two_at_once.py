@@ -9,6 +9,19 @@ from at_once import PEOPLE, STUCK, UNHURRIED, end_of, everyone_was_written_once,
 from databases import ScratchDatabase
 from projects import FULL_NAME, Project, ended, named_people, writes
 
+NEVER_RETURNS = """
+import time
+from pathlib import Path
+
+here = Path(__file__).parent.parent
+
+
+@compute_rows(people, pending=people.c.full_name.is_(None), reads=[people.c.id], writes=[people.c.full_name])
+def migrate(row):
+    (here / "stuck").touch()
+    time.sleep(600)
+"""
+
 
 def test_of_two_runs_at_once_each_ends_well_and_says_who_verified_it(
     project: Project, database: ScratchDatabase
@@ -122,6 +135,22 @@ def test_a_second_ctrl_c_rolls_the_batch_back_and_exits_130(
     (project.root / "mended").touch()
     project.quick("run", "--no-wait")
     everyone_was_written_once(database)
+
+
+def test_a_second_ctrl_c_ends_a_run_whose_compute_function_never_returns(
+    sqlite_project: Project, sqlite_database: ScratchDatabase
+) -> None:
+    prepare(sqlite_project, sqlite_database, NEVER_RETURNS)
+    with ended(sqlite_project.start("run")) as process:
+        wait_for((sqlite_project.root / "stuck").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while "breaks it off." not in process.stderr.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        code, told = end_of(process)
+    assert code == 130, told
+    assert "everything before it is kept" in told
 
 
 def test_a_run_that_was_killed_is_taken_over_at_once_on_its_host(

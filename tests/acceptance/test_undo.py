@@ -68,6 +68,7 @@ def test_a_revert_is_tried_stopped_resumed_and_tells_whom_it_left(
     again = project.quick("revert", "full_name", exits=2).err
     assert "`datamigrate retry full_name` lets it run again" in again
     project.quick("retry", "full_name")
+    assert project.json("status")["migrations"][0]["estimate"] is None
     project.quick("run")
     assert named_people(database) == 8
 

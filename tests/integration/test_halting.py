@@ -291,7 +291,7 @@ async def test_a_run_that_is_to_be_undone_leaves_and_says_whose_word_it_was(benc
     ran = await meanwhile(bench, bench.form(doubling()), Cause.REVERT)
     (stopped,) = ran.of(Stopped)
     assert stopped.reason.startswith("reverting by bob@second-host:22 on 20")
-    assert stopped.then == "`datamigrate retry job` lets it run again"
+    assert stopped.then == "`datamigrate status job` tells how far back it is"
     assert (bench.standing().state, bench.standing().owner) == ("reverting", None)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.database import Database
 from datamigrate.doing import waiting
+from datamigrate.doing.aside import once_at_a_time
 from datamigrate.doing.asking import Ask, ask_function, ask_url, understood, within
 from datamigrate.doing.watching import Watch
 from datamigrate.thought.health import Guard, Reading, Throttle
@@ -75,7 +76,7 @@ async def test_it_is_held_back_by_the_projects_own_function_until_that_is_conten
     ran = await watched(
         bench,
         Throttle(guards=(ASKED,), every=OFTEN),
-        lambda database: {"function": partial(ask_function, "ops:healthy", healthy, database)},
+        lambda database: {"function": ask_function("ops:healthy", healthy, database)},
         listen=when_held_back(content.append),
     )
     assert ran.outcome == "done", ran.result
@@ -195,9 +196,7 @@ async def test_without_an_answer_a_closed_guard_holds_it_back_and_an_open_one_do
 
     async with opened(bench.database) as database:
         throttle = Throttle((Guard("function", 0, 0, closed),), patience=0.05)
-        watch = Watch(
-            database, throttle, {NAME: None}, {"function": partial(ask_function, "f", healthy, database)}
-        )
+        watch = Watch(database, throttle, {NAME: None}, {"function": ask_function("f", healthy, database)})
         await watch.look()
     expected = "own function cannot be read: no answer within 0.05 s" if closed else None
     assert watch.why_wait(NAME) == expected
@@ -217,9 +216,26 @@ async def test_a_function_may_look_at_the_database_or_be_an_ordinary_one(bench: 
         return threading.current_thread() is not threading.main_thread()
 
     async with opened(bench.database) as database:
-        assert await ask_function("f", of_async, database) == Reading(1.0, word="1 in the queue")
-        assert await ask_function("f", of_sync, database) == Reading(1.0, word="f says no")
-        assert await ask_function("f", alone, database) == Reading(0.0)
+        assert await ask_function("f", of_async, database)() == Reading(1.0, word="1 in the queue")
+        assert await ask_function("f", of_sync, database)() == Reading(1.0, word="f says no")
+        assert await ask_function("f", alone, database)() == Reading(0.0)
+
+
+async def test_a_function_that_does_not_return_is_called_once_and_keeps_no_process_alive() -> None:
+    called, released = [], threading.Event()
+
+    def hangs() -> str:
+        called.append(threading.current_thread())
+        released.wait(30)
+        return "it is over"
+
+    ask = once_at_a_time(hangs)
+    for _ in range(3):
+        with anyio.move_on_after(0.02):
+            await ask()
+    assert [thread.daemon for thread in called] == [True]
+    released.set()
+    assert await ask() == "it is over"
 
 
 @pytest.mark.parametrize("answer", [3, b"no", [], object()])

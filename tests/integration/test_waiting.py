@@ -172,3 +172,10 @@ async def test_it_is_told_again_while_it_lasts(bench: Bench, monkeypatch: pytest
     assert ran.outcome == "done", ran.result
     assert (told[0], told) == (0.0, sorted(told))
     assert len(told) == 3
+
+
+async def test_the_rate_in_the_ledger_counts_the_rests_between_batches(bench: Bench) -> None:
+    fill(bench)
+    ran = await bench.run(bench.form(doubling()), settings=with_settings(pause=0.1))
+    assert ran.outcome == "done", ran.result
+    assert float(str(bench.database.scalar("SELECT sum(seconds) FROM datamigrate_range"))) >= 0.3

@@ -196,7 +196,7 @@ def test_what_makes_no_sense_while_somebody_works_on_it_does_once_nobody_is_hear
         (State.PENDING, "`datamigrate run fill` walks it again from the first row"),
         (State.PAUSED, "`datamigrate resume fill` lets it go on"),
         (State.CANCELLED, "`datamigrate retry fill` lets it go on"),
-        (State.REVERTING, "`datamigrate retry fill` lets it run again"),
+        (State.REVERTING, "`datamigrate status fill` tells how far back it is"),
         (State.REVERTED, "`datamigrate retry fill` lets it run again"),
     ],
 )

@@ -33,11 +33,12 @@ def test_before_the_first_batch_nobody_knows_the_time_to_go() -> None:
 
 
 def test_the_first_batch_sets_the_rate() -> None:
-    assert after_batch(Progress(0, 1000), rows=100, seconds=2.0) == Progress(100, 1000, 50.0)
+    assert after_batch(Progress(0, 1000), rows=100, seconds=2.0) == Progress(100, 1000, 50.0, 2.0)
 
 
 def test_later_batches_move_the_rate_a_little() -> None:
-    assert after_batch(Progress(100, 1000, 50.0), rows=100, seconds=1.0).rate == pytest.approx(65.0)
+    later = after_batch(Progress(100, 1000, 50.0, span=9.0), rows=100, seconds=1.0)
+    assert 50 < later.rate < 60
 
 
 def test_a_batch_that_took_no_time_leaves_the_rate_alone() -> None:
@@ -53,10 +54,18 @@ def test_a_steady_pace_is_a_steady_rate() -> None:
 
 
 def test_a_new_pace_is_believed_after_some_batches() -> None:
-    progress = Progress(0, None, rate=1000.0)
-    for _ in range(20):
+    progress = Progress(0, None, rate=1000.0, span=10.0)
+    for _ in range(90):
         progress = after_batch(progress, rows=10, seconds=1.0)
     assert progress.rate == pytest.approx(10.0, rel=0.1)
+
+
+def test_batches_of_two_workers_that_end_at_the_same_moment_are_one_pace() -> None:
+    progress = Progress(0, 10_000)
+    for _ in range(20):
+        progress = after_batch(progress, rows=100, seconds=1.0)
+        progress = after_batch(progress, rows=100, seconds=0.0)
+    assert progress.rate == pytest.approx(200.0)
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -94,14 +93,19 @@ def test_batches_are_silent_until_the_heartbeat_is_due() -> None:
     log = Log()
     log.after(0, started())
     assert log.after(HEARTBEAT - 1, batch()) == []
-    assert log.after(1, batch()) == ["fill: 200 of 1,000 rows (20%), 50 rows/s, 16.0s to go"]
+    assert log.after(1, batch(rows=9 * 100)) == ["fill: 1,000 of 1,000 rows (100%), 108 rows/s, 0.0s to go"]
 
 
-def test_the_rate_is_that_of_all_workers_together() -> None:
+def test_the_rate_is_that_of_all_workers_with_their_rests_and_without_what_held_them_back() -> None:
     log = Log()
     log.after(0, started())
-    one_of_two = replace(batch(), workers=2)
-    assert log.after(HEARTBEAT, one_of_two) == ["fill: 100 of 1,000 rows (10%), 100 rows/s, 9.0s to go"]
+    log.after(2, batch(seconds=0.1))
+    log.after(0, batch(seconds=0.1))
+    log.after(0, events.HeldBack("fill", "the replica lags"))
+    log.after(3600, events.WentOn("fill", 3600))
+    log.after(2, batch(seconds=0.1))
+    (line,) = log.after(HEARTBEAT, batch(rows=1000, seconds=0.1))
+    assert line == "fill: 1,300 of 1,300 rows (100%), 97 rows/s, 0.0s to go"
 
 
 def test_after_a_heartbeat_it_is_quiet_again() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from datamigrate.database.database import Database
+from datamigrate.doing.aside import once_at_a_time
 from datamigrate.thought.health import Reading
 from datamigrate.words.secrets import redacted
 
@@ -31,24 +32,26 @@ async def within(patience: float, ask: Ask) -> Reading:
         return Reading(trouble=redacted(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"))
 
 
-async def ask_function(name: str, function: Callable[..., Any], database: Database) -> Reading:
-    """Call it without arguments, or with a connection that only looks, if it takes one.
+def ask_function(name: str, function: Callable[..., Any], database: Database) -> Ask:
+    """Asks it without arguments, or with a connection that only looks, if it takes one.
 
     None and True let the work go on; False, or a text with the reason, holds it back.
     """
-    wants_connection = bool(inspect.signature(function).parameters)
-    if not wants_connection:
-        return understood(name, await _called(function))
-    async with database.looking() as connection:
-        if inspect.iscoroutinefunction(function):
-            return understood(name, await function(connection))
-        return understood(name, await connection.run_sync(function))
+    is_async = inspect.iscoroutinefunction(function)
+    if not inspect.signature(function).parameters:
+        called = function if is_async else once_at_a_time(function)
 
+        async def ask() -> Reading:
+            return understood(name, await called())
 
-async def _called(function: Callable[[], Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function()
-    return await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+        return ask
+
+    async def ask_with_connection() -> Reading:
+        async with database.looking() as connection:
+            answer = await (function(connection) if is_async else connection.run_sync(function))
+            return understood(name, answer)
+
+    return ask_with_connection
 
 
 def understood(name: str, answer: object) -> Reading:

@@ -18,11 +18,13 @@ from datamigrate.words.migration import Key
 
 @dataclass(eq=False)
 class Batching:
-    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one."""
+    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one,
+    `since` is when the last one ended, or whatever held it back since."""
 
     stint: Stint
     ahead: Portion | None = field(default=None, init=False)
     caution: Caution = field(default=Caution(), init=False)
+    since: float = field(default_factory=time.monotonic, init=False)
 
     async def next(self) -> Change:
         """The next batch, of the size that the pace says. Raises Fenced, Cut, BatchFailed."""
@@ -87,8 +89,9 @@ class Batching:
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             caution = self.caution.after_batch()
             claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
-            orders = await stint.place.ledger.checkpoint(connection, claim, seconds)
-        stint.claim, stint.pace, stint.last_sign = claim, pace, time.monotonic()
+            orders = await stint.place.ledger.checkpoint(connection, claim, time.monotonic() - self.since)
+        self.since = time.monotonic()
+        stint.claim, stint.pace, stint.last_sign = claim, pace, self.since
         self.caution = caution
         stint.heed(orders)
         if orders.standing.state is State.FAILED and not stint.effort.failed:

@@ -4,15 +4,17 @@ import inspect
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import anyio
-from anyio import lowlevel, to_thread
+from anyio import lowlevel
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
+from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
 from datamigrate.doing.fitting import KeyOf, values_of, wanted_by
@@ -117,9 +119,9 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
 
     try:
         # in a thread, so that heartbeats and signals are served however long the function takes
-        return await to_thread.run_sync(in_turn, abandon_on_cancel=True)
+        return await aside(in_turn)
     finally:
-        # a process ends no sooner than its threads: this one has no further row to do
+        # the thread has no further row to do
         given_up.set()
 
 
@@ -152,7 +154,7 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
     if inspect.iscoroutinefunction(function):
         return await function(rows)
-    return await to_thread.run_sync(function, rows, abandon_on_cancel=True)
+    return await aside(partial(function, rows))
 
 
 def _at_row(form: ComputeRows, error: BaseException, key: Key | None, file: Path) -> BatchFailed:

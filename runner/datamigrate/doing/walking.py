@@ -35,7 +35,7 @@ class Walking:
             if why := self._why_leave():
                 return why
             if await rest.while_held_back():
-                batching.ahead = None
+                batching.ahead, batching.since = None, time.monotonic()
                 continue
             began = time.monotonic()
             try:

@@ -11,7 +11,7 @@ from alembic.util import CommandError
 
 from datamigrate.authoring.loading import load_scripts
 from datamigrate.authoring.script import Library
-from datamigrate.database.ledger.tables import Tables, ledger_tables
+from datamigrate.database.ledger.tables import Tables, ledger_tables, schema_on
 from datamigrate.faces.config import read_configuration
 from datamigrate.words.errors import DatamigrateError
 
@@ -40,19 +40,19 @@ def beside(context: MigrationContext) -> Beside:
     environment = context.environment_context
     config = environment.config if environment is not None else Config()
     if _KEY not in config.attributes:
-        config.attributes[_KEY] = _find(config)
+        config.attributes[_KEY] = _find(config, context.dialect.name)
     found: Beside = config.attributes[_KEY]
     return found
 
 
-def _find(config: Config) -> Beside:
+def _find(config: Config, dialect: str) -> Beside:
     starts = [Path(f).resolve().parent for f in (config.config_file_name, _toml(config)) if f]
     for start in (*starts, Path.cwd()):
         configuration = read_configuration(start)
         folder = (configuration.root or start) / configuration.scripts
         if configuration.root is not None or folder.is_dir():
             library = load_scripts(folder) if folder.is_dir() else Library(())
-            return Beside(library, ledger_tables(configuration.schema))
+            return Beside(library, ledger_tables(schema_on(dialect, configuration.schema)))
     return Beside(Library(()), ledger_tables())
 
 

@@ -1,6 +1,7 @@
 """`datamigrate doctor`: what was found where, and what is missing."""
 
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -10,10 +11,12 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 import datamigrate
+from datamigrate.database.database import Database
 from datamigrate.database.ledger.tables import VERSION, Tables
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.database.schema.revisions import read_heads, schema_at
 from datamigrate.faces.app import Application
+from datamigrate.faces.company import company_for
 from datamigrate.faces.project import Project, Whereabouts
 from datamigrate.faces.rights import Rights, survey
 from datamigrate.faces.situation import unplaced
@@ -47,9 +50,22 @@ async def examine_project(application: Application) -> list[Diagnosis]:
             found += await connection.run_sync(_server, application, whereabouts)
             for well, said in await health_told(database, application.project.configuration.throttle):
                 found.append(Diagnosis("health", "ok" if well else "note", said))
+            found += _company(application, database)
     except DatamigrateError as error:
         found.append(Diagnosis("database", "wrong", f"{error.message} {error.hint}".strip()))
     return found
+
+
+def _company(application: Application, database: Database) -> Iterator[Diagnosis]:
+    """What a run would call that is not ours, and cannot."""
+    try:
+        company_for(application.project, database, (), application.owner, throttled=True)
+    except DatamigrateError as error:
+        yield Diagnosis("health", "wrong", f"{error.message} {error.hint}".strip())
+    command = application.project.configuration.notify.command
+    if command and not shutil.which(command[0]):
+        said = "the first word of [tool.datamigrate.notify] command is no program that is found"
+        yield Diagnosis("notices", "wrong", f"{said}: {command[0]}")
 
 
 def _versions() -> Iterator[Diagnosis]:

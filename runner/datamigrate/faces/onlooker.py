@@ -19,6 +19,7 @@ from datamigrate.database.ledger.records import (
     TransitionRecord,
 )
 from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.tables import schema_on
 from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.hours import Clock
@@ -143,6 +144,8 @@ class Onlooker:
             if self.keeps_whereabouts and not whereabouts.complaint:
                 self._whereabouts = whereabouts
             database = database or open_database(whereabouts.address, read_only=True)
+            schema = schema_on(database.dialect.name, self.project.configuration.schema)
+            self.ledger = replace(self.ledger, schema=schema)
             with refusal_in_words(database):
                 yield database, whereabouts
         finally:

@@ -97,18 +97,24 @@ def tempo_line(tempo: Tempo) -> str:
 
 @dataclass
 class Tempos:
-    """Keeps each migration's progress from the events."""
+    """Keeps each migration's progress from the events: from the end of one batch to the end of the next, whoever
+    did them, and without the time that it was held back."""
 
+    clock: Callable[[], float] = time.monotonic
     tempos: dict[str, Tempo] = field(default_factory=dict)
+    since: dict[str, float] = field(default_factory=dict)
 
     def note(self, event: events.Event) -> Tempo:
         """The migration's progress after this event."""
-        tempo = self.tempos.get(event.migration, Tempo(0))
+        name, now = event.migration, self.clock()
+        tempo = self.tempos.get(name, Tempo(0))
         if isinstance(event, events.Started):
             tempo = Tempo(event.rows, None if event.estimate is None else event.rows + event.estimate)
         if isinstance(event, events.BatchDone):
-            tempo = after_batch(tempo, event.rows, event.seconds / event.workers)
-        self.tempos[event.migration] = tempo
+            tempo = after_batch(tempo, event.rows, now - self.since.get(name, now))
+        if isinstance(event, events.Started | events.BatchDone | events.WentOn):
+            self.since[name] = now
+        self.tempos[name] = tempo
         return tempo
 
 
@@ -118,7 +124,7 @@ class Heartbeat:
     def __init__(self, write: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
         self._clock = clock
-        self._tempos = Tempos()
+        self._tempos = Tempos(clock)
         self._last = clock()
 
     def __call__(self, event: events.Event) -> None:

@@ -34,7 +34,7 @@ def watch_for(project: Project, database: Database, scripts: Iterable[Script], w
     ask: dict[str, Ask] = {}
     if name := throttle.function:
         function = imported(name, project.root, "[tool.datamigrate.throttle] function", "myapp.ops:healthy")
-        ask[FUNCTION] = partial(ask_function, name, function, database)
+        ask[FUNCTION] = ask_function(name, function, database)
     if url := throttle.url:
         ask[URL] = partial(ask_url, url, throttle.patience)
     return Watch(database, throttle, tables, ask)

@@ -266,6 +266,8 @@ def what_then(name: str, state: State) -> str:
     """What a run that had to leave a migration in this state is told of how it goes on."""
     if state is State.PENDING:
         return f"`datamigrate {Cause.RUN} {name}` walks it again from the first row"
+    if state is State.REVERTING:
+        return f"`datamigrate status {name}` tells how far back it is"
     if state in UNDOING:
         return f"`{way_on(name, State.REVERTED)}` lets it run again"
     return f"`{way_on(name, state)}` lets it go on"

@@ -1,17 +1,23 @@
 """Rate, share and time to go, from counts and seconds."""
 
+import math
 from dataclasses import dataclass
 
-SMOOTHING = 0.3
+HORIZON = 10.0
+"""Seconds over which a rate is smoothed."""
+
+MOMENT = 1e-6
+"""Seconds too few to tell a rate from."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a migration is; `rate` is in rows per second, smoothed over the latest batches."""
+    """How far a migration is; `rate` is in rows per second, smoothed over the latest `span` of seconds."""
 
     done: int
     estimate: int | None = None
     rate: float = 0.0
+    span: float = 0.0
 
     @property
     def total(self) -> int | None:
@@ -32,7 +38,8 @@ class Progress:
 
 
 def after_batch(progress: Progress, rows: int, seconds: float) -> Progress:
-    """The progress after a batch of `rows` that took `seconds`, pauses included."""
-    now = rows / seconds if seconds > 0 else progress.rate
-    rate = now if not progress.rate else SMOOTHING * now + (1 - SMOOTHING) * progress.rate
-    return Progress(progress.done + rows, progress.estimate, rate)
+    """The progress when `rows` were done within `seconds`: the batch, and the rest before it."""
+    kept = math.exp(-seconds / HORIZON) * progress.span
+    span = kept + seconds
+    rate = (kept * progress.rate + rows) / span if span > MOMENT else progress.rate
+    return Progress(progress.done + rows, progress.estimate, rate, span)

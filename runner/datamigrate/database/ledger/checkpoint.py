@@ -55,7 +55,7 @@ def checkpoint_statement(tables: Tables, begins: bool = False) -> sa.Update:
 
 
 def checkpoint_values(claim: Claim, seconds: float) -> dict[str, Any]:
-    """What the statement keeps of a claim whose batch took so many seconds."""
+    """What the statement keeps of a claim whose batch took so many seconds, with the rest before it."""
     values = {
         "migration": claim.migration,
         "number": claim.number,

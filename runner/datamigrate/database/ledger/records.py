@@ -73,7 +73,7 @@ class MigrationRecord:
 
     @property
     def rate(self) -> float | None:
-        """Rows a second while batches were running, of all workers together, or None before the first."""
+        """Rows a second, rests included, of all workers together, or None before the first batch."""
         at_work = [r for r in self.ranges if r.owner and r.seconds]
         if at_work:
             return sum(r.tally.rows / r.seconds for r in at_work)

@@ -134,7 +134,14 @@ def _rewind(connection: Connection, tables: Tables, name: str, keep_counts: bool
         afresh |= {"rows": 0, "batches": 0, "seconds": 0.0, "size": 0, "span": 0}
         afresh |= {"owner": None, "heartbeat": None}
         release(connection, tables, name)
+        _forget_estimate(connection, tables, name)
     fold(connection, tables, name, **afresh)
+
+
+def _forget_estimate(connection: Connection, tables: Tables, name: str) -> None:
+    """What was expected is no longer what is to be done."""
+    t = tables.migration
+    connection.execute(sa.update(t).where(t.c.name == name).values(estimate=None, estimate_source=None))
 
 
 def adopt(connection: Connection, tables: Tables, migration: Migration) -> None:

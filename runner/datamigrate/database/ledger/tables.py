@@ -28,6 +28,11 @@ class Tables:
     quarantine: sa.Table
 
 
+def schema_on(dialect: str, schema: str | None) -> str | None:
+    """The schema that the ledger has there, of which SQLite knows none."""
+    return schema if dialect == "postgresql" else None
+
+
 @cache
 def ledger_tables(schema: str | None = None) -> Tables:
     """The tables, not yet created."""
