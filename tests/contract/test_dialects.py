@@ -19,7 +19,7 @@ import datamigrate
 from databases import ScratchDatabase
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.database import Database, fault_of
-from datamigrate.database.dialects import sqlite_counting
+from datamigrate.database.dialects import sqlite, sqlite_counting
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.words.errors import DatabaseUnavailable
@@ -663,3 +663,30 @@ async def test_a_cancelled_write_stops_its_statement_and_rolls_back(database: Sc
         assert scope.cancel_called
         await write(ours, "UPDATE item SET id = id + 10")
     assert database.rows("SELECT id FROM item") == [(11,)]
+
+
+async def test_without_a_write_ahead_log_a_commit_waits_for_those_who_read(
+    sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_WAIT", "PRAGMA busy_timeout = 20")
+    monkeypatch.setattr(
+        sqlite, "_TAKE_THE_LOCK", "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = 20"
+    )
+    sqlite_database.script(
+        "PRAGMA journal_mode = delete; CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)"
+    )
+    reader = sqlite_database.engine.connect()
+    reader.exec_driver_sql("BEGIN")
+    assert reader.exec_driver_sql("SELECT count(*) FROM item").scalar() == 1
+
+    async def let_go() -> None:
+        await anyio.sleep(0.3)
+        reader.close()
+
+    async with opened(sqlite_database) as database:
+        async with anyio.create_task_group() as group:
+            group.start_soon(let_go)
+            async with database.writing() as connection:
+                await connection.execute(sa.text("INSERT INTO item VALUES (2)"))
+        async with database.looking() as connection:
+            assert await connection.scalar(sa.text("SELECT count(*) FROM item")) == 2

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.database import Database
 from datamigrate.doing import waiting
-from datamigrate.doing.aside import once_at_a_time
+from datamigrate.doing.aside import aside, once_at_a_time
 from datamigrate.doing.asking import Ask, ask_function, ask_url, understood, within
 from datamigrate.doing.watching import Watch
 from datamigrate.thought.health import Guard, Reading, Throttle
@@ -236,6 +236,16 @@ async def test_a_function_that_does_not_return_is_called_once_and_keeps_no_proce
     assert [thread.daemon for thread in called] == [True]
     released.set()
     assert await ask() == "it is over"
+
+
+async def test_what_is_called_aside_one_after_the_other_shares_a_thread_and_raises_what_it_raises() -> None:
+    assert len({await aside(threading.get_ident) for _ in range(20)}) < 20
+
+    def stops() -> None:
+        next(iter(()))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await aside(stops)
 
 
 @pytest.mark.parametrize("answer", [3, b"no", [], object()])

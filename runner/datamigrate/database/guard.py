@@ -69,6 +69,11 @@ def watch(engine: Engine) -> None:
     event.listen(engine, "commit", _before_commit)
 
 
+def is_held_to_the_rules(connection: Connection) -> bool:
+    """Whether a script's own code runs on this connection now."""
+    return bool(connection.info.get(_ACTIVE))
+
+
 def forbidden(statement: str) -> str | None:
     """Why a script may not issue this statement, or None when it may."""
     text = _without_noise(statement)
@@ -86,12 +91,12 @@ def forbidden(statement: str) -> str | None:
 def _before_statement(
     connection: Connection, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
 ) -> None:
-    if connection.info.get(_ACTIVE) and (why := forbidden(statement)):
+    if is_held_to_the_rules(connection) and (why := forbidden(statement)):
         raise BatchFailed(why, _instead(why))
 
 
 def _before_commit(connection: Connection) -> None:
-    if connection.info.get(_ACTIVE):
+    if is_held_to_the_rules(connection):
         raise BatchFailed("The script commits on its own.", _instead("commit"))
 
 

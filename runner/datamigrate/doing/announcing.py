@@ -20,6 +20,7 @@ async def announce(stint: Stint) -> None:
     async with stint.place.database.looking() as connection:
         estimate = await stint.work.estimate(connection)
         effort.done = await ledger.tally(connection, name)
+        effort.before = effort.done.rows
         stint.heed(await ledger.orders(connection, name))
     if estimate is not None:
         async with stint.noting() as connection:
@@ -62,6 +63,8 @@ def finished(stint: Stint) -> Outcome:
     """Tell that the migration is done, and verified."""
     effort, tally = stint.effort, stint.mine.tally
     seconds = time.monotonic() - (effort.began or 0.0)
-    told = events.Finished(stint.name, tally.rows, tally.left_alone, seconds, effort.quarantined)
+    told = events.Finished(
+        stint.name, tally.rows, tally.left_alone, seconds, effort.quarantined, effort.before
+    )
     effort.tell_end(stint.place.publish, told)
     return Outcome.DONE

@@ -11,6 +11,8 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.dialects.base import Timeouts
+from datamigrate.database.dialects.postgresql import LOCK_NOT_AVAILABLE
+from datamigrate.database.dialects.sqlite import is_busy
 from datamigrate.doing.blaming import may_be_a_rows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim
@@ -139,12 +141,22 @@ def told(error: Exception, masked: bool) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
+def _is_locked_out(error: Exception) -> bool:
+    orig = getattr(error, "orig", None)
+    return is_busy(orig) or getattr(orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+
+
 def _advice(error: Exception, key: Key | None) -> str:
     if key:
         mend = error.hint if isinstance(error, DatamigrateError) else "Mend the script or this row."
         return f'{mend} Or have such rows set aside, with on_row_error="quarantine" in the script.'
     if isinstance(error, DatamigrateError):
         return error.hint
+    if _is_locked_out(error):
+        return (
+            "Somebody else holds the lock for longer than all tries together: end that transaction, or raise "
+            "lock_timeout in [tool.datamigrate]."
+        )
     if "Textual SQL expression" in str(error):
         return 'SQLAlchemy does not execute a plain string: wrap it, sa.text("...").'
     return "Mend the script or these rows."

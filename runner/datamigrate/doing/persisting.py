@@ -1,4 +1,7 @@
-"""A step that is tried again while its faults pass; after a lost connection, only once it is known where we are."""
+"""A step that is tried again while its faults pass; after a lost connection, only once it is known where we are.
+
+The waits between tries are our own, and not a library's: a stop that is asked for meanwhile ends them.
+"""
 
 import random
 import time

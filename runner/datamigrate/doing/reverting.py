@@ -66,7 +66,8 @@ def _hire_nobody(_wanted: int) -> None:
 def _in_words_of(effort: Effort, publish: events.Publish) -> events.Publish:
     def told(event: events.Event) -> None:
         if isinstance(event, events.Finished):
-            event = events.Reverted(event.migration, effort.done.rows, effort.done.left_alone, event.seconds)
+            rows, changed = effort.done.rows, effort.done.left_alone
+            event = events.Reverted(event.migration, rows, changed, event.seconds, effort.before)
         publish(event)
 
     return told

@@ -125,8 +125,7 @@ def _drifted(situation: Situation) -> list[Finding]:
     return [
         _finding(
             "drifted",
-            f"{step.migration.name}: {step.reason}. `datamigrate stamp {step.migration.name}` accepts the new "
-            f"text, `datamigrate reset {step.migration.name}` has it run again.",
+            f"{step.migration.name}: {step.reason}.",
             _shown(step.migration.file),
         )
         for step in situation.plan.having(Action.DRIFTED)

@@ -12,7 +12,7 @@ from datamigrate.thought.progress import Progress as Tempo
 from datamigrate.thought.progress import after_batch
 from datamigrate.words import events
 from datamigrate.words.duration import human_duration
-from datamigrate.words.rows import human_rows
+from datamigrate.words.rows import human_rows, rows_in
 
 HEARTBEAT = 10.0
 
@@ -61,15 +61,20 @@ def describe(event: events.Event) -> str | None:
         case events.Released(migration=name, rows=rows, sample=sample):
             return f"{name}: {human_rows(rows)} out of quarantine, no longer pending (keys {sample})"
         case events.Finished(
-            migration=name, rows=rows, left_alone=left_alone, seconds=seconds, quarantined=aside
+            migration=name,
+            rows=rows,
+            left_alone=left_alone,
+            seconds=seconds,
+            quarantined=aside,
+            before=before,
         ):
             alone = f", {left_alone:,} left alone by the script" if left_alone else ""
             done = f"done with {aside:,} quarantined" if aside else "done and verified"
             way_on = f"; `datamigrate quarantine list {name}`" if aside else ""
-            return f"{name}: {done}, {human_rows(rows)} in {human_duration(seconds)}{alone}{way_on}"
-        case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds):
+            return f"{name}: {done}, {rows_in(rows, seconds, before)}{alone}{way_on}"
+        case events.Reverted(migration=name, rows=rows, changed=changed, seconds=seconds, before=before):
             since = f"; {changed:,} were changed since, and stay as they are" if changed else ""
-            return f"{name}: reverted, {human_rows(rows)} in {human_duration(seconds)}{since}"
+            return f"{name}: reverted, {rows_in(rows, seconds, before)}{since}"
         case events.Stopped(migration=name, rows=rows, reason=reason, then=then):
             return f"{name}: stopped cleanly after {human_rows(rows)} ({reason}); {then}"
         case events.SchemaApplied(revisions=revisions):

@@ -1,4 +1,4 @@
-"""What the database does not let its role do, in words."""
+"""What the database does not let us do, in words."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 
 from datamigrate.database.database import Database
-from datamigrate.words.errors import NotAllowed
+from datamigrate.database.dialects.sqlite import is_busy
+from datamigrate.words.errors import DatabaseBusy, NotAllowed
 
 _HINTS = {
     "postgresql": "`datamigrate doctor` names every right that is missing; `datamigrate doctor --grants ROLE` prints "
@@ -17,10 +18,17 @@ _HINTS = {
 
 @contextmanager
 def refusal_in_words(database: Database) -> Iterator[None]:
-    """Raises NotAllowed for what is refused by the database itself, outside of any batch."""
+    """Raises NotAllowed for what is refused by the database itself, and DatabaseBusy for a file that somebody else has
+    locked, outside of any batch."""
     try:
         yield
     except DBAPIError as error:
+        if is_busy(error.orig):
+            raise DatabaseBusy(
+                f"{database.address} is locked by somebody else, for longer than we wait.",
+                "End what reads or writes there, or let it end, and try again. With a write-ahead log (PRAGMA "
+                "journal_mode = wal) readers are in nobody's way.",
+            ) from error
         if not database.dialect.is_refusal(error):
             raise
         said = str(error.orig).partition("\n")[0].rpartition(">: ")[2]

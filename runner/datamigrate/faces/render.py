@@ -159,7 +159,7 @@ def _status(step: Step, record: MigrationRecord | None, at: datetime, me: Owner)
     rows = record.rows if record else 0
     estimate = record.estimate if record else None
     absent = absence(record, at, me) if record else None
-    goes_on = state == State.RUNNING and not absent
+    goes_on = state in (State.RUNNING, State.REVERTING) and bool(record and record.owners) and not absent
     rate = record.rate if record and goes_on else None
     tempo = Progress(rows, estimate, rate or 0.0)
     return {

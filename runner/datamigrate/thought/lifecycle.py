@@ -221,6 +221,14 @@ _INSTEAD = {
         Cause.PAUSE,
     ): "`datamigrate cancel {name}` stops it, `datamigrate revert {name}` goes on.",
     (State.REVERTING, Cause.RESUME): "`datamigrate revert {name}` goes on.",
+    (State.REVERTED, Cause.RESUME): "`datamigrate retry {name}` lets it run again.",
+    (State.PENDING, Cause.APPROVE): "It is not held: `datamigrate run {name}`.",
+    (State.STOPPED, Cause.APPROVE): "It is not held: `datamigrate run {name}` goes on where it stopped.",
+    (State.FAILED, Cause.APPROVE): "It is not held: mend what failed, then `datamigrate run {name}`.",
+    (State.RUNNING, Cause.APPROVE): "It runs already; `datamigrate status {name}` shows how far it is.",
+    (State.DONE, Cause.APPROVE): "It is done. `datamigrate reset {name}` makes it run again.",
+    (State.PAUSED, Cause.APPROVE): "`datamigrate resume {name}` lets it go on where it stood.",
+    (State.CANCELLED, Cause.APPROVE): "`datamigrate retry {name}` puts it back in line, progress kept.",
     (State.REVERTING, Cause.PRUNE): "`datamigrate revert {name}` still needs it.",
 }
 

@@ -260,7 +260,10 @@ def _finished(migration: Migration, record: Record) -> Step:
     if record.checksum == migration.checksum:
         aside = f", {record.quarantined:,} quarantined" if record.quarantined else ""
         return Step(migration, Action.DONE, f"{record.rows:,} rows{aside}", quarantined=record.quarantined)
-    edited = "the script was edited after it was done"
+    edited = (
+        f"the script was edited after it was done; `datamigrate reset {migration.name}` walks it again, "
+        f"`datamigrate stamp {migration.name}` accepts it"
+    )
     return Step(migration, Action.DRIFTED, edited, quarantined=record.quarantined)
 
 

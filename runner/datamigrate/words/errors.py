@@ -10,11 +10,12 @@ DatamigrateError
 ├── GraphError                 requires or depends_on do not fit together
 ├── SchemaError                the schema is not what the script expects
 │   ├── RevisionUnknown        the database is at a revision these files do not have
-│   ├── NotAllowed             the role may not use a schema, and so does not see what is in it
+│   ├── NotAllowed             the role lacks a right, or does not see what is in a schema
 │   └── KeyUnfit               the key cannot be walked safely
 ├── TooSlow                    every batch would read or sort a large table
 ├── DatabaseUnavailable        the database does not answer, or refuses us
-│   └── DatabaseMissing        there is no such SQLite file
+│   ├── DatabaseMissing        there is no such SQLite file
+│   └── DatabaseBusy           somebody else has locked it for longer than we wait
 ├── LedgerTooNew               a newer datamigrate has been here
 ├── LifecycleError             the verb makes no sense in the migration's state
 ├── NoWayBack                  nothing was kept of what it changed, and its script cannot undo it
@@ -125,6 +126,10 @@ class TooSlow(DatamigrateError):
 
 class DatabaseUnavailable(DatamigrateError):
     """Start the database, or mend the URL."""
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """End what reads or writes there, or let it end."""
 
 
 class DatabaseMissing(DatabaseUnavailable):

@@ -127,21 +127,25 @@ class Sweeping(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """Verified complete, apart from the rows that are `quarantined`."""
+    """Verified complete, apart from the rows that are `quarantined`. Of the `rows`, so many were done `before`
+    the run that took these seconds."""
 
     rows: int
     left_alone: int
     seconds: float
     quarantined: int = 0
+    before: int = 0
 
 
 @dataclass(frozen=True)
 class Reverted(Event):
-    """Undone: `rows` are as they were, and `changed` were changed by somebody since and stay as they are."""
+    """Undone: `rows` are as they were, so many of them `before` the run that took these seconds, and `changed`
+    were changed by somebody since and stay as they are."""
 
     rows: int
     changed: int
     seconds: float
+    before: int = 0
 
 
 @dataclass(frozen=True)

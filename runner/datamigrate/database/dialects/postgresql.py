@@ -37,7 +37,8 @@ _PAGES = """
 """
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-_PASSING = frozenset({"40001", "40P01", "55P03", "53300"})
+LOCK_NOT_AVAILABLE = "55P03"
+_PASSING = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE, "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
 _OTHER_FORMAT = frozenset({"22P03", "08P01"})

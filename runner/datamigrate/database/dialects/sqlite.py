@@ -23,6 +23,7 @@ from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
 from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.faults import Fault
+from datamigrate.database.guard import is_held_to_the_rules
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
 
@@ -37,6 +38,9 @@ QUICK = "datamigrate_quick"
 
 MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
+
+LAST_PATIENCE = 30.0
+"""Seconds for which a commit that may wait for ever for the write lock waits for those who read."""
 
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
@@ -67,6 +71,7 @@ class SQLite:
         engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
         event.listen(engine.sync_engine, "connect", _take_over_transactions)
         event.listen(engine.sync_engine, "begin", _begin)
+        event.listen(engine.sync_engine, "commit", _commit)
         return engine
 
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
@@ -303,6 +308,25 @@ def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         finally:
             connection.exec_driver_sql(_WAIT)
+
+
+def _commit(connection: Connection) -> None:
+    """Without a write-ahead log a commit waits for all who read, and may be asked for again. What is committed
+    here is not committed anew by SQLAlchemy, which does not find it open any more; what is not, it tells of."""
+    has_a_log = connection.info.get(_FOUND) is not None
+    if has_a_log or is_held_to_the_rules(connection):
+        return
+    patience = connection.get_execution_options().get(PATIENCE)
+    give_up = time.monotonic() + (LAST_PATIENCE if patience is None else patience)
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    while time.monotonic() < give_up:
+        try:
+            await_only(driver.commit())
+        except sqlite3.Error as error:
+            if is_busy(error):
+                continue
+        return
 
 
 def _choose_synchronous(connection: Connection, wanted: str) -> None:

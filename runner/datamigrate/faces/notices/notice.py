@@ -6,7 +6,7 @@ from typing import Any
 
 from datamigrate.words import events
 from datamigrate.words.duration import human_duration
-from datamigrate.words.rows import human_rows
+from datamigrate.words.rows import rows_in
 from datamigrate.words.secrets import redacted, redacted_values
 
 KINDS = ("done", "failed", "stalled")
@@ -41,9 +41,9 @@ class Notice:
 def notice_of(event: events.Event, database: str, owner: str) -> Notice | None:
     """The notice that an event is worth, or None."""
     match event:
-        case events.Finished(migration=name, rows=rows, seconds=seconds, quarantined=aside):
+        case events.Finished(migration=name, rows=rows, seconds=seconds, quarantined=aside, before=before):
             how = f"done with {aside:,} quarantined" if aside else "done and verified"
-            kind, text = "done", f"{name} is {how}: {human_rows(rows)} in {human_duration(seconds)}."
+            kind, text = "done", f"{name} is {how}: {rows_in(rows, seconds, before)}."
         case events.Failed(migration=name, reason=reason):
             kind, text = "failed", f"{name} has failed: {reason}"
         case events.Stalled(migration=name, seconds=seconds, reason=reason):
