@@ -19,7 +19,7 @@ import datamigrate
 from databases import ScratchDatabase
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.database import Database, fault_of
-from datamigrate.database.dialects import sqlite, sqlite_counting
+from datamigrate.database.dialects import sqlite_counting, sqlite_transactions
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.words.errors import DatabaseUnavailable
@@ -668,9 +668,11 @@ async def test_a_cancelled_write_stops_its_statement_and_rolls_back(database: Sc
 async def test_without_a_write_ahead_log_a_commit_waits_for_those_who_read(
     sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_WAIT", "PRAGMA busy_timeout = 20")
+    monkeypatch.setattr(sqlite_transactions, "_WAIT", "PRAGMA busy_timeout = 20")
     monkeypatch.setattr(
-        sqlite, "_TAKE_THE_LOCK", "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = 20"
+        sqlite_transactions,
+        "_TAKE_THE_LOCK",
+        "PRAGMA busy_timeout = 0; BEGIN IMMEDIATE; PRAGMA busy_timeout = 20",
     )
     sqlite_database.script(
         "PRAGMA journal_mode = delete; CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)"

@@ -16,7 +16,7 @@ from sqlalchemy.util import await_only
 from datamigrate.database.address import Address, no_sqlite_file
 from datamigrate.database.dialects import Dialect, dialect_for
 from datamigrate.database.dialects.base import Timeouts
-from datamigrate.database.dialects.sqlite import PATIENCE, QUICK, WRITES
+from datamigrate.database.dialects.sqlite_transactions import PATIENCE, QUICK, WRITES
 from datamigrate.database.faults import Fault
 from datamigrate.database.guard import watch
 from datamigrate.words.errors import DatabaseUnavailable

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.dialects.postgresql import LOCK_NOT_AVAILABLE
-from datamigrate.database.dialects.sqlite import is_busy
+from datamigrate.database.dialects.sqlite_transactions import is_busy
 from datamigrate.doing.blaming import may_be_a_rows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError
 
 from datamigrate.database.database import Database
-from datamigrate.database.dialects.sqlite import is_busy
+from datamigrate.database.dialects.sqlite_transactions import is_busy
 from datamigrate.words.errors import DatabaseBusy, NotAllowed
 
 _HINTS = {
