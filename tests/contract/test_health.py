@@ -92,7 +92,7 @@ async def test_replicas_that_the_role_may_not_see_are_told_of(postgres_database:
         "SELECT CAST(NULL AS text) AS state, CAST(NULL AS interval) AS replay_lag",
     )
     reading = await read_at(postgres_database, "replica_lag")
-    assert reading == Reading(trouble="the role may not see replicas; GRANT pg_monitor to it")
+    assert reading == Reading(trouble="the role may not see replicas; GRANT pg_read_all_stats to it")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ async def test_a_plain_role_is_told_what_it_may_not_see_and_sees_the_rest(
     finally:
         scratch.execute(f'DROP ROLE "{role}"')
     refused = {name: reading.trouble for name, reading in found.items() if reading.trouble}
-    why = "the role sees its own sessions only; GRANT pg_monitor to it"
+    why = "the role sees its own sessions only; GRANT pg_read_all_stats to it"
     assert refused == dict.fromkeys(("active_sessions", "autovacuum", "xmin_age"), why)
 
 

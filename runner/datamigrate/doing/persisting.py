@@ -47,8 +47,10 @@ class Persistence:
     async def retried(self, step: Callable[[], Awaitable[T]]) -> T:
         """The step's result. Raises what it fails with at last, or at once if that will not pass; GivenUp when a
         stop is asked for before another try."""
-        waits = _waits(self.attempts())
+        attempts, tries = self.attempts(), 0
+        waits = _waits(attempts)
         while True:
+            tries += 1
             try:
                 await self.look_if_in_doubt()
                 return await step()
@@ -56,7 +58,7 @@ class Persistence:
                 if not self._may_pass(error) or (seconds := next(waits, None)) is None:
                     raise
                 failure = error
-            self.tell(failure, self.fault_of(failure))
+            self.tell(failure, self.fault_of(failure), f", {tries} of {attempts}")
             await self._wait(seconds, failure)
 
     async def look_if_in_doubt(self) -> None:
@@ -69,9 +71,9 @@ class Persistence:
         """What kind of fault is behind it."""
         return fault_of(self.place.database, cause_of(raised))
 
-    def tell(self, raised: Exception, fault: Fault) -> None:
-        """Tell that the step is tried again, and after what."""
-        self.place.publish(events.Retrying(self.name, redacted(f"{_said(raised)} ({fault.value})")))
+    def tell(self, raised: Exception, fault: Fault, which: str = "") -> None:
+        """Tell that the step is tried again, and after what; `which` of so many tries that was."""
+        self.place.publish(events.Retrying(self.name, redacted(f"{_said(raised)} ({fault.value}{which})")))
 
     def _may_pass(self, raised: Exception) -> bool:
         fault = self.fault_of(raised)

@@ -4,7 +4,7 @@ be had where it cannot."""
 from collections.abc import Mapping
 
 _PRIVILEGED = """CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE')
-    THEN 'the role sees its own sessions only; GRANT pg_monitor to it' END"""
+    THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END"""
 
 _OTHERS = (
     "a.datname = current_database() AND a.application_name <> 'datamigrate' AND a.pid <> pg_backend_pid()"
@@ -16,7 +16,7 @@ _TABLE = """(SELECT CAST(CAST(:relation AS text) AS regclass)
 
 _REPLICA_LAG = """
 SELECT max(extract(epoch FROM replay_lag)),
-    CASE WHEN count(*) > count(state) THEN 'the role may not see replicas; GRANT pg_monitor to it' END
+    CASE WHEN count(*) > count(state) THEN 'the role may not see replicas; GRANT pg_read_all_stats to it' END
 FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'
 """
 
