@@ -237,7 +237,7 @@ def test_a_gate_stays_shut_while_its_data_is_paused_and_the_joint_upgrade_says_w
 
 
 @pytest.mark.parametrize(
-    ("verb", "better"), [("pause", "reset"), ("cancel", "reset"), ("resume", "show"), ("approve", "show")]
+    ("verb", "better"), [("pause", "reset"), ("cancel", "reset"), ("resume", "show"), ("approve", "reset")]
 )
 def test_what_is_done_cannot_be_halted(
     project: Project, database: ScratchDatabase, verb: str, better: str

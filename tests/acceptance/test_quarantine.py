@@ -25,6 +25,18 @@ BY_ROW = """
 def migrate(row):
     return {{"full_name": row.first + " " + row.last}}
 """
+WAITS_AT_ITS_END = """
+import time
+from pathlib import Path
+
+go = Path(__file__).parent.parent / "go"
+
+
+def wait(row):
+    time.sleep(0.03)  # slow enough to be called while nothing is locked
+    while row.first == "First30" and not go.exists():
+        time.sleep(0.01)
+"""
 QUARANTINE = 'on_row_error="quarantine"'
 
 DEADLY = """
@@ -155,8 +167,8 @@ def test_rows_are_handed_back_to_a_run_that_is_going_on_which_tries_them_before_
 ) -> None:
     add_people(database, PEOPLE)
     database.execute("UPDATE people SET first = NULL WHERE id IN (3, 17)")
-    slow = "import time\n" + BY_ROW.format(options=QUARANTINE + ", batch_size=5").replace(
-        "    return", "    time.sleep(0.03)\n    return"
+    slow = WAITS_AT_ITS_END + BY_ROW.format(options=QUARANTINE + ", batch_size=5").replace(
+        "    return", "    wait(row)\n    return"
     )
     project.write_script("full_name", slow)
     with ended(project.start("run")) as process:
@@ -164,6 +176,7 @@ def test_rows_are_handed_back_to_a_run_that_is_going_on_which_tries_them_before_
         database.execute("UPDATE people SET first = 'First3' WHERE id = 3")
         told = project.quick("retry", "full_name", "--quarantined", "--reason", "mended")
         said = told.err
+        (project.root / "go").touch()
         code, heard = end_of(process)
     assert said == ("full_name: 2 in line again, for the run that is going on to try before it is done.\n"), (
         said
