@@ -71,6 +71,11 @@ def test_what_has_ended_does_not_stall(end: events.Event) -> None:
     ("event", "kind", "text"),
     [
         (FINISHED, "done", "fill is done and verified: 1,000 rows in 1m 5s."),
+        (
+            events.Finished("fill", 1000, 0, 5.0, quarantined=3, before=900),
+            "done",
+            "fill is done with 3 quarantined: 100 rows in 5.0s, 1,000 in all.",
+        ),
         (FAILED, "failed", "fill has failed: division by zero"),
         (STALLED, "stalled", "fill has done no batch for 10m: replica lag 12.0s"),
         (events.Stalled("fill", 600.0), "stalled", "fill has done no batch for 10m."),
