@@ -226,6 +226,11 @@ class Project:
         )
         return self.write_file(file or f"{name}.py", text)
 
+    def configure(self, setting: str) -> None:
+        """Add a line to its configuration."""
+        with (self.root / "pyproject.toml").open("a") as pyproject:
+            pyproject.write(f"{setting}\n")
+
     def write_file(self, file: str, text: str) -> Path:
         """Write any text as a file among the data scripts."""
         path = self.scripts / file

@@ -277,8 +277,7 @@ def test_the_password_of_a_database_that_answers_is_never_shown(
 def test_what_a_run_could_not_call_is_wrong_before_there_is_a_run(
     sqlite_project: Project, setting: str, about: str, words: str
 ) -> None:
-    with (sqlite_project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write(f"{setting}\n")
+    sqlite_project.configure(setting)
     told = [d for d in sqlite_project.json("doctor", exits=1)["diagnoses"] if d["verdict"] == "wrong"]
     assert [d["about"] for d in told] == [about]
     assert words in told[0]["said"]
@@ -319,8 +318,7 @@ def test_a_schema_for_the_ledger_that_does_not_exist_yet_is_no_surprise(
     tmp_path: Path, postgres_database: ScratchDatabase
 ) -> None:
     project = hooked(tmp_path / "project", postgres_database)
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write('schema = "ops"\n')
+    project.configure('schema = "ops"')
     assert diagnoses(project)["privileges"]["verdict"] == "ok"
     told = project.quick("doctor", "--grants", "nobody_yet").out
     assert re.search("GRANT CONNECT, CREATE ON DATABASE .* TO nobody_yet;", told)

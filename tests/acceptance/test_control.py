@@ -138,7 +138,7 @@ def test_a_revert_ends_a_run_elsewhere_and_undoes_all_that_it_has_done(
         code, heard = end_of(process)
     assert code == 75, heard
     assert re.search(
-        rf"\(reverting by {WHO}: logins fail\); `datamigrate retry full_name` lets it run again|"
+        rf"\(reverting by {WHO}: logins fail\); `datamigrate status full_name` tells how far back it is|"
         rf"\(reverted by {WHO}\); `datamigrate retry full_name` lets it run again",
         heard,
     )

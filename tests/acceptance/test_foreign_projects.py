@@ -113,8 +113,7 @@ def test_init_twice_overwrites_nothing(tmp_path: Path, sqlite_database: ScratchD
     project = made_by_alembic(tmp_path / "shop", "pyproject", sqlite_database).project
     project.quick("init")
     project.write_file("README.md", "Ours.\n")
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write('target_time = "1s"\n')
+    project.configure('target_time = "1s"')
     before = project.files()
     told = project.quick("init").err
     assert f"kept {project.root / 'pyproject.toml'}" in told
@@ -360,8 +359,7 @@ def test_a_database_named_by_an_engine_of_the_application_is_used(
     (project.root / f"{name}.py").write_text(
         f"import sqlalchemy as sa\nengine = sa.create_engine({sqlite_database.sync_url!r})\n"
     )
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write(f'engine = "{name}:engine"\n')
+    project.configure(f'engine = "{name}:engine"')
     elsewhere = f"sqlite:///{tmp_path / 'nowhere.db'}"
     assert "1 to run" in project.quick("plan", DATABASE_URL=elsewhere).err, "it goes before DATABASE_URL"
     told = project.quick("plan", exits=1, DATAMIGRATE_URL=elsewhere).err

@@ -147,8 +147,7 @@ def test_a_ledger_that_is_too_new_is_told_without_a_traceback(
 def test_a_configuration_that_is_wrong_is_told_without_a_traceback(
     project: Project, database: ScratchDatabase
 ) -> None:
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write("nonsense = 1\n")
+    project.configure("nonsense = 1")
     said = told(alembic(project, "upgrade", "head", exits=FAILED))
     assert "[tool.datamigrate] has an unknown key 'nonsense'" in said
 
@@ -158,8 +157,7 @@ def test_the_ledger_is_kept_in_the_schema_that_is_configured(
 ) -> None:
     project = hooked(tmp_path / "project", postgres_database)
     project.write_script("full_name")
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write('schema = "ops"\n')
+    project.configure('schema = "ops"')
     alembic(project, "upgrade", "head")
     assert postgres_database.rows("SELECT name, state FROM ops.datamigrate_migration") == [
         ("full_name", "pending")
@@ -313,8 +311,7 @@ def test_a_schema_for_the_ledger_is_passed_over_where_there_are_none(
 ) -> None:
     project = hooked(tmp_path / "project", sqlite_database)
     project.write_script("full_name")
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write('schema = "ops"\n')
+    project.configure('schema = "ops"')
     alembic(project, "upgrade", "head")
     project.quick("run")
     assert project.json("status")["migrations"][0]["state"] == "done"
@@ -329,8 +326,7 @@ def test_autogenerate_leaves_a_ledger_in_its_own_schema_alone(
 ) -> None:
     project = hooked(tmp_path / "project", postgres_database)
     project.write_script("full_name")
-    with (project.root / "pyproject.toml").open("a") as pyproject:
-        pyproject.write('schema = "ops"\n')
+    project.configure('schema = "ops"')
     alembic(project, "upgrade", "head")
     write_env(project, before=METADATA, options=AUTOGENERATE + ", include_schemas=True")
     alembic(project, "check")

@@ -137,8 +137,7 @@ def test_it_is_hidden_wherever_it_comes_from_however_it_is_spelled(
             (project.root / f"{name}.py").write_text(
                 f"import sqlalchemy as sa\nengine = sa.create_engine({url!r})\n"
             )
-            with (project.root / "pyproject.toml").open("a") as pyproject:
-                pyproject.write(f'engine = "{name}:engine"\n')
+            project.configure(f'engine = "{name}:engine"')
         if place == "env.py":
             env = project.root / "alembic" / "env.py"
             env.write_text(env.read_text().replace('os.environ["DATABASE_URL"]', repr(url)))

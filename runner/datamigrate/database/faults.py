@@ -14,3 +14,9 @@ class Fault(Enum):
     """The database cut the statement off for taking too long."""
     LASTING = "trying again cannot help"
     """A constraint, a type, a missing column: the script or the data must change."""
+
+
+def said_by(error: BaseException) -> str:
+    """What the database, or the driver, says of an error: one line, without the driver's class, which SQLAlchemy's
+    asyncpg adapter puts before it."""
+    return str(getattr(error, "orig", None) or error).strip().partition("\n")[0].rpartition(">: ")[2]

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.base import Timeouts
+from datamigrate.database.faults import said_by
 from datamigrate.thought.health import LAG, POOL_WAIT, Reading
 from datamigrate.words.secrets import redacted
 
@@ -68,5 +69,4 @@ def _no_answer(
 
 
 def _said(error: Exception) -> str:
-    told = str(getattr(error, "orig", None) or getattr(error, "message", None) or error)
-    return redacted(told.partition("\n")[0].rpartition(">: ")[2]) or type(error).__name__
+    return redacted(said_by(error)) or type(error).__name__

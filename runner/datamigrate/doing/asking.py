@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import anyio
@@ -65,6 +65,17 @@ def understood(name: str, answer: object) -> Reading:
     return Reading(trouble=f"{name} answers {type(answer).__name__}; True, False, None or a reason is wanted")
 
 
+NO_ANSWER = (OSError, HTTPException, ValueError)
+"""What is raised when an address is asked and does not answer, or cannot be asked."""
+
+
+def why_no_answer(host: str | None, error: Exception) -> str:
+    """What to tell of that; an error that quotes the address, which it does not understand, is left out."""
+    if isinstance(error, OSError):
+        return f"{host}: {getattr(error, 'reason', error)}"
+    return f"{host}: the address cannot be asked, or its answer is no HTTP"
+
+
 async def ask_url(url: str, patience: float) -> Reading:
     """Whether the address answers 2xx. Neither its path nor its query is repeated: a secret may be in them."""
     return await anyio.to_thread.run_sync(partial(_fetched, url, patience), abandon_on_cancel=True)
@@ -78,9 +89,6 @@ def _fetched(url: str, patience: float) -> Reading:
     except HTTPError as error:
         with error:
             status = error.code
-    except (URLError, OSError) as error:
-        return Reading(trouble=f"{host}: {getattr(error, 'reason', error)}")
-    except (HTTPException, ValueError):
-        # it quotes what it does not understand
-        return Reading(trouble=f"{host}: the address cannot be asked, or its answer is no HTTP")
+    except NO_ANSWER as error:
+        return Reading(trouble=why_no_answer(host, error))
     return Reading(GOOD) if 200 <= status < 300 else Reading(BAD, word=f"{host} answers {status}")

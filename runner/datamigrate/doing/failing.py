@@ -13,6 +13,7 @@ from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.dialects.postgresql import LOCK_NOT_AVAILABLE
 from datamigrate.database.dialects.sqlite_transactions import is_busy
+from datamigrate.database.faults import said_by
 from datamigrate.doing.blaming import may_be_a_rows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim
@@ -133,9 +134,7 @@ def told(error: Exception, masked: bool) -> str:
     if masked:
         return f"{type(getattr(error, 'orig', None) or error).__name__} (its text is left out: columns are masked)"
     if isinstance(error, DBAPIError) and error.orig is not None:
-        said = str(error.orig).strip().partition("\n")[0]
-        # SQLAlchemy's asyncpg adapter puts the driver's class before what the server said
-        return f"the database says: {said.rpartition('>: ')[2]}"
+        return f"the database says: {said_by(error)}"
     if isinstance(error, StatementError) and error.orig is not None:
         return f"{type(error.orig).__name__}: {error.orig}"
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"

@@ -12,7 +12,7 @@ from typing import TypeVar
 import anyio
 
 from datamigrate.database.database import fault_of
-from datamigrate.database.faults import Fault
+from datamigrate.database.faults import Fault, said_by
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.failing import cause_of
 from datamigrate.words import events
@@ -97,5 +97,4 @@ def _waits(attempts: int) -> Iterator[float]:
 
 
 def _said(raised: Exception) -> str:
-    error = cause_of(raised)
-    return str(getattr(error, "orig", None) or error).partition("\n")[0].rpartition(">: ")[2]
+    return said_by(cause_of(raised))

@@ -8,6 +8,7 @@ from sqlalchemy.engine import Connection
 
 from datamigrate.authoring.script import Script
 from datamigrate.database.ahead import Ahead
+from datamigrate.database.faults import said_by
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.sampling import RehearsalLimits
@@ -208,6 +209,5 @@ def _stood_on(expedition: Expedition) -> frozenset[str]:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, in one line and without the driver's class before it."""
-    text = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
-    return text.rpartition(">: ")[2].rstrip(".") or type(error).__name__
+    """What an error says, in a clause."""
+    return said_by(error).rstrip(".") or type(error).__name__

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 import datamigrate
 from datamigrate.database.database import Database
+from datamigrate.database.faults import said_by
 from datamigrate.database.ledger.tables import VERSION, Tables
 from datamigrate.database.ledger.upgrading import ledger_version
 from datamigrate.database.schema.revisions import read_heads, schema_at
@@ -121,8 +122,7 @@ def _told(about: str, connection: Connection, look: Callable[..., Diagnosis], *g
         with connection.begin_nested():
             return look(connection, *given)
     except DBAPIError as error:
-        said = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
-        return Diagnosis(about, "wrong", f"cannot be read: {said}")
+        return Diagnosis(about, "wrong", f"cannot be read: {said_by(error)}")
 
 
 def _schema(connection: Connection, application: Application, whereabouts: Whereabouts) -> Diagnosis:

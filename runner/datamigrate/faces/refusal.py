@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from datamigrate.database.database import Database
 from datamigrate.database.dialects.sqlite_transactions import is_busy
+from datamigrate.database.faults import said_by
 from datamigrate.words.errors import DatabaseBusy, NotAllowed
 
 _HINTS = {
@@ -31,7 +32,6 @@ def refusal_in_words(database: Database) -> Iterator[None]:
             ) from error
         if not database.dialect.is_refusal(error):
             raise
-        said = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
         raise NotAllowed(
-            f"{database.address} does not allow it: {said}.", _HINTS[database.dialect.name]
+            f"{database.address} does not allow it: {said_by(error)}.", _HINTS[database.dialect.name]
         ) from error

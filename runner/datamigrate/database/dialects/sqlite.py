@@ -19,9 +19,9 @@ from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Time
 from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.dialects.sqlite_transactions import (
     BUSY_TIMEOUT,
-    PRIMARY_CODE,
     TRY_AGAIN,
     is_busy,
+    kind_of,
     take_over_transactions,
 )
 from datamigrate.database.faults import Fault
@@ -71,13 +71,11 @@ class SQLite:
     def blames_rows(self, error: BaseException) -> bool:
         """Told by the error's code; where SQLite has one for all, by its words."""
         orig = getattr(error, "orig", None)
-        code = getattr(orig, "sqlite_errorcode", 0) or 0
-        return code & PRIMARY_CODE in _OF_ROWS or str(orig).startswith(_SAID_OF_ROWS)
+        return kind_of(orig) in _OF_ROWS or str(orig).startswith(_SAID_OF_ROWS)
 
     def is_refusal(self, error: BaseException) -> bool:
         """A file or directory that cannot be written."""
-        code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) or 0
-        return code & PRIMARY_CODE in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+        return kind_of(getattr(error, "orig", None)) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 
     async def read_signal(
         self, connection: AsyncConnection, signal: str, table: sa.TableClause | None

@@ -27,10 +27,6 @@ LAST_PATIENCE = 30.0
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
 
-
-PRIMARY_CODE = 0xFF
-"""The part of an extended error code that says which kind it is."""
-
 _FOUND, _CHOSEN = "datamigrate_synchronous_found", "datamigrate_synchronous_chosen"
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _WAIT = f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}"
@@ -121,5 +117,10 @@ def _failure_of(connection: Connection, script: str) -> sqlite3.Error | None:
 
 def is_busy(error: BaseException | None) -> bool:
     """Whether somebody else holds a lock that this statement needed."""
+    return kind_of(error) in _PASSING
+
+
+def kind_of(error: BaseException | None) -> int | None:
+    """The primary code of an error of SQLite's, in the last byte of what it tells; None of any other."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & PRIMARY_CODE in _PASSING
+    return None if code is None else code & 0xFF

@@ -23,6 +23,7 @@ from datamigrate.database.keyset import Keyset, none_of, one_of
 from datamigrate.database.ledger.records import MigrationRecord
 from datamigrate.thought.lifecycle import State
 from datamigrate.words.migration import Key
+from datamigrate.words.rows import human_rows
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _all_left_alone(connection: Connection, form: RowsForm) -> bool:
 
 
 def _rows(count: int) -> str:
-    return "1 row is" if count == 1 else f"{count:,} rows are"
+    return f"{human_rows(count)} {'is' if count == 1 else 'are'}"
 
 
 def _count(connection: Connection, form: RowsForm, which: sa.ColumnElement[bool]) -> int:

@@ -6,13 +6,13 @@ import json
 import urllib.request
 from dataclasses import dataclass, field
 from functools import partial
-from http.client import HTTPException
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 import anyio
 import stamina
 
+from datamigrate.doing.asking import NO_ANSWER, why_no_answer
 from datamigrate.faces.notices.notice import Notice
 
 SIGNATURE = "X-Datamigrate-Signature"
@@ -57,8 +57,5 @@ class Webhook:
             with error:
                 passing = error.code >= 500 or error.code == 429
             raise (NotNow if passing else NotTaken)(f"{host} answers {error.code}") from None
-        except (URLError, OSError) as error:
-            raise NotNow(f"{host}: {getattr(error, 'reason', error)}") from None
-        except (HTTPException, ValueError):
-            # it quotes what it does not understand
-            raise NotTaken(f"{host}: the address cannot be asked, or its answer is no HTTP") from None
+        except NO_ANSWER as error:
+            raise (NotNow if isinstance(error, OSError) else NotTaken)(why_no_answer(host, error)) from None
