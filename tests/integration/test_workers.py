@@ -17,7 +17,7 @@ from sqlalchemy.util import await_only
 from datamigrate.authoring.batch import Batch
 from datamigrate.authoring.forms import EachBatch, Form
 from datamigrate.database.database import Database
-from datamigrate.database.ledger.store import Ledger
+from datamigrate.database.ledger.store import Held, Ledger
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import is_gone, is_same_process, this_process, worker_of
 from datamigrate.doing.runner import Report, run_plan
@@ -25,6 +25,7 @@ from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
 from datamigrate.thought.planner import Action, Plan, Step
+from datamigrate.words.claim import Claim
 from datamigrate.words.events import Alone, BatchDone, Event, Finished, Started, Stopped, Sweeping, Waiting
 from datamigrate.words.migration import Bounds, Key
 from workbench import (
@@ -35,6 +36,7 @@ from workbench import (
     FORMS,
     HOME,
     Bench,
+    Ran,
     at_every_step,
     doubling,
     each_batch,
@@ -193,32 +195,88 @@ async def test_two_runs_join_and_neither_waits_for_the_other(postgres_bench: Ben
     bench.assert_done(ROWS)
 
 
-async def test_a_range_that_is_cut_under_a_batch_makes_the_batch_smaller(postgres_bench: Bench) -> None:
-    bench = postgres_bench
-    fill(bench, 3 * BATCH)
-    cut = False
+async def run_while_bob_cuts(bench: Bench, key: int) -> tuple[Ran, int]:
+    """A run whose range Bob cuts at this key as soon as the first batch is under way, and how many updates it took."""
+    updates = 0
 
-    def cut_it(database: Database) -> None:
+    def count_and_cut(database: Database) -> None:
         def react(statement: str) -> None:
-            nonlocal cut
-            if statement.startswith("UPDATE item") and not cut:
-                cut = True
-                await_only(cut_in_the_middle_of_the_first_batch())
+            nonlocal updates
+            if statement.startswith("UPDATE item"):
+                updates += 1
+                if updates == 1:
+                    await_only(cut())
 
         at_every_step(database, react)
 
-    async def cut_in_the_middle_of_the_first_batch() -> None:
-        ledger = Ledger(BOB)
+    async def cut() -> None:
         async with opened(bench.database) as database, database.writing() as connection:
-            held = await ledger.claim(connection, migration(), expiry=30)
+            held = await Ledger(BOB).claim(connection, migration(), expiry=30)
             (it,) = held.ranges  # type: ignore[union-attr] # somebody is at work, so it is held
-            assert await ledger.cut(connection, "job", it, [(3,)])
+            assert await Ledger(BOB).cut(connection, "job", it, [(key,)])
 
-    ran = await bench.run(bench.form(doubling()), meddle=cut_it)
+    return await bench.run(bench.form(doubling()), meddle=count_and_cut), updates
+
+
+async def test_a_range_that_is_cut_under_a_batch_makes_the_batch_smaller(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench, 3 * BATCH)
+    ran, updates = await run_while_bob_cuts(bench, 3)
     assert ran.outcome == "done", ran.result
     assert next(batch.rows for batch in ran.of(BatchDone)) == 2
+    assert updates == len(ran.of(BatchDone)) + 1
     assert ranges_of(ran.events) == {0, 1}
     bench.assert_done(3 * BATCH)
+
+
+async def test_a_batch_that_ends_before_the_cut_is_kept(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench, 3 * BATCH)
+    ran, updates = await run_while_bob_cuts(bench, 3 * BATCH)
+    assert ran.outcome == "done", ran.result
+    assert next(batch.rows for batch in ran.of(BatchDone)) == BATCH
+    assert updates == len(ran.of(BatchDone))
+    assert ranges_of(ran.events) == {0, 1}
+    bench.assert_done(3 * BATCH)
+
+
+async def test_no_batch_is_done_in_vain_when_workers_share(postgres_bench: Bench) -> None:
+    """The first third takes its time, so that the others are soon through and ask for a part of it."""
+    bench = postgres_bench
+    fill(bench)
+    tried = 0
+
+    async def double(batch: Batch) -> None:
+        nonlocal tried
+        tried += 1
+        await batch.execute(DOUBLED.where(batch.rows))
+        if batch.lower is None or batch.lower[0] < ROWS:
+            await anyio.sleep(0.05)
+
+    ran = await bench.run(bench.form(each_batch(double)), settings=THREE)
+    assert ran.outcome == "done", ran.result
+    assert len(ranges_of(ran.events)) > 3
+    assert tried == len(ran.of(BatchDone))
+    bench.assert_done(ROWS)
+
+
+async def test_a_range_to_be_cut_is_seen_where_its_owner_is_by_now(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    fill(bench)
+    async with opened(bench.database) as database, database.writing() as connection:
+        ann = Ledger(ANN)
+        await ann.ensure(connection)
+        await ann.enrol(connection, migration())
+        claim = await ann.claim(connection, migration(), expiry=30)
+        assert isinstance(claim, Claim)
+        claim = await ann.begin_walk(connection, replace(claim, upper=(100,)))
+        held = await Ledger(BOB).claim(connection, migration(), expiry=30)
+        assert isinstance(held, Held)
+        (it,) = held.ranges
+        await ann.checkpoint(connection, replace(claim, cursor=(9,)), 0.0)
+        assert await Ledger(BOB).held_still(connection, "job", it) == replace(it, cursor=(9,))
+        assert await ann.reclaim(connection, claim)
+        assert await Ledger(BOB).held_still(connection, "job", it) is None
 
 
 async def test_the_range_of_a_worker_that_vanished_is_taken_over(postgres_bench: Bench) -> None:

@@ -15,6 +15,7 @@ from datamigrate.database.keyset import (
     null_keys,
     pending_keys,
     slice_parameters,
+    spread_keys,
     upto,
     within,
 )
@@ -131,6 +132,15 @@ def test_a_query_for_keys_reads_like_this(
 ) -> None:
     assert sql(query, "sqlite") == sqlite
     assert sql(query, "postgresql") == postgresql
+
+
+def test_keys_are_spread_by_their_places_and_counted_by_the_database() -> None:
+    assert sql(spread_keys(ORDERS, ORDERS_SLICE, 2_000), "postgresql") == (
+        "SELECT anon_1.key_0, anon_1.key_1, anon_1.total FROM (SELECT orders.tenant_id AS key_0, orders.id AS key_1, "
+        "row_number() OVER (ORDER BY orders.tenant_id, orders.id) AS place, count(*) OVER () AS total FROM orders "
+        "WHERE (orders.tenant_id, orders.id) > ($1, $2) AND (orders.tenant_id, orders.id) <= ($3, $4)) AS anon_1 "
+        "WHERE anon_1.place % ($5::INTEGER + anon_1.total / $6::INTEGER) = $7::INTEGER ORDER BY anon_1.place"
+    )
 
 
 def test_the_first_key_is_found_without_passing_any_over() -> None:

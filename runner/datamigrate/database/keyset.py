@@ -104,9 +104,22 @@ def nth_parameters(bounds: Bounds, n: int) -> dict[str, KeyValue]:
     return slice_parameters(bounds) | {_PASSED: n - 1}
 
 
-def keys_within(keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
-    """All keys of the slice, in order."""
-    return sa.select(*keyset.columns).where(within(keyset, bounds)).order_by(*keyset.columns)
+def spread_keys(keyset: Keyset, bounds: Bounds, most: int) -> sa.Select[Any]:
+    """At most so many keys of the slice, in order and evenly spread over it, and behind each of them how many keys
+    it has altogether."""
+    names = [f"key_{i}" for i in range(len(keyset.names))]
+    ranked = (
+        sa.select(
+            *(column.label(name) for name, column in zip(names, keyset.columns, strict=True)),
+            sa.func.row_number().over(order_by=keyset.columns).label("place"),
+            sa.func.count().over().label("total"),
+        )
+        .where(within(keyset, bounds))
+        .subquery()
+    )
+    place, total = ranked.c.place, ranked.c.total
+    spread = sa.select(*(ranked.c[name] for name in names), total).where(place % (1 + total // most) == 0)
+    return spread.order_by(place)
 
 
 def last_pending(keyset: Keyset, pending: sa.ColumnElement[bool], n: int) -> sa.Select[Any]:

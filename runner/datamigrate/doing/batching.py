@@ -4,6 +4,9 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.deaths import Caution
 from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.poison import WHOLE
@@ -12,8 +15,8 @@ from datamigrate.doing.work import Change, Portion
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.pacing import Pace, fitted, next_pace
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import BatchFailed
-from datamigrate.words.migration import Key
+from datamigrate.words.errors import BatchFailed, Cut
+from datamigrate.words.migration import Bounds, Key
 
 
 @dataclass(eq=False)
@@ -65,7 +68,7 @@ class Batching:
 
     def _read_already(self, claim: Claim) -> Portion | None:
         ahead, self.ahead = self.ahead, None
-        fits = ahead is not None and (ahead.claim.cursor, ahead.claim.sweep) == (claim.cursor, claim.sweep)
+        fits = ahead is not None and _reach(ahead.claim) == _reach(claim)
         # after a timeout the batch is to be smaller than what was read for it
         most = min(2 * self.stint.pace.rows, self.stint.settings.limits.max_rows)
         return ahead if fits and ahead and ahead.pace.rows <= most else None
@@ -89,7 +92,7 @@ class Batching:
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
             caution = self.caution.after_batch()
             claim = replace(claim, size=pace.rows, span=pace.span, attempts=caution.attempts)
-            orders = await stint.place.ledger.checkpoint(connection, claim, time.monotonic() - self.since)
+            claim, orders = await self._kept(connection, claim)
         self.since = time.monotonic()
         stint.claim, stint.pace, stint.last_sign = claim, pace, self.since
         self.caution = caution
@@ -101,6 +104,20 @@ class Batching:
             )
         return change
 
+    async def _kept(self, connection: AsyncConnection, claim: Claim) -> tuple[Claim, Orders]:
+        """The checkpoint. Where another worker has taken the rest of the range meanwhile, and the batch does not
+        reach into that, it is kept all the same. Raises Fenced, Cut."""
+        ledger, seconds = self.stint.place.ledger, time.monotonic() - self.since
+        try:
+            return claim, await ledger.checkpoint(connection, claim, seconds)
+        except Cut:
+            shortened = await ledger.reread(connection, claim)
+            assert shortened.upper is not None
+            if not await self.stint.in_line.has_rows(connection, Bounds(claim.cursor, shortened.upper)):
+                raise
+        claim = replace(claim, upper=shortened.upper)
+        return claim, await ledger.checkpoint(connection, claim, seconds)
+
     def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
         if portion.pace == WHOLE or self.caution:
             return self.stint.pace
@@ -108,3 +125,8 @@ class Batching:
         pace = next_pace(portion.pace, seconds, change.found, limits)
         # what was read ahead may be of a size that was wanted before
         return fitted(pace, limits) if self.stint.pace.rows >= limits.min_rows else pace
+
+
+def _reach(claim: Claim) -> tuple[Key | None, Key | None, int]:
+    # what was read ahead for another end may belong to somebody else by now
+    return claim.cursor, claim.upper, claim.sweep

@@ -37,6 +37,10 @@ class Choosing:
             end = await self._nth(connection, self._pending, looked_at, pace.rows) or end
         return Slice(Bounds(reach.lower, end), end == reach.upper)
 
+    async def has(self, connection: AsyncConnection, bounds: Bounds, rows: int) -> bool:
+        """Whether a slice has so many rows, pending or not."""
+        return await self._nth(connection, self._any, bounds, rows) is not None
+
     @cached_property
     def _any(self) -> Repeated[sa.Select[Any]]:
         return Repeated(lambda bounds: nth_key(self.keyset, bounds, 1))

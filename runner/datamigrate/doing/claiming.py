@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from datamigrate.database.ledger.ranges import Range
 from datamigrate.database.ledger.store import Held
 from datamigrate.doing.effort import Outcome
 from datamigrate.doing.owner import is_gone, is_same_process
@@ -12,6 +13,7 @@ from datamigrate.thought.lifecycle import Standing
 from datamigrate.words import events
 from datamigrate.words.claim import Claim, person
 from datamigrate.words.errors import ClaimHeld
+from datamigrate.words.migration import Bounds
 
 WAIT_STEP = 0.5
 WAIT_STEP_AMONG_US = 0.05
@@ -72,12 +74,12 @@ class Claimant:
 
     async def _shared(self, held: Held) -> bool:
         """Cut the largest range that somebody else is working on; whether there is something free now."""
-        database, options = self.stint.place.database, []
+        stint, options = self.stint, []
+        database, ledger = stint.place.database, stint.place.ledger
         async with database.looking() as connection:
             for it in held.ranges:
                 if it.bounds is not None:
-                    least = 2 * max(it.size, it.span, self.stint.settings.first_rows)
-                    division = await self.stint.work.divide(connection, it.bounds, 2, least)
+                    division = await stint.work.divide(connection, it.bounds, 2, 2 * self._batch_of(it))
                     options.append((division.rows, it, division.points))
         if not options:
             return False
@@ -85,6 +87,14 @@ class Claimant:
         if not points:
             return False
         async with database.writing() as connection:
-            await self.stint.place.ledger.cut(connection, self.stint.name, largest, points)
-        # when its owner has got on meanwhile, the next look tells how far
-        return True
+            now = await ledger.held_still(connection, stint.name, largest)
+            if now is None:
+                return False
+            # the batch that its owner has under way by now is to stay his
+            left = Bounds(now.cursor, points[0])
+            if not await stint.work.has_rows(connection, left, self._batch_of(now) + 1):
+                return False
+            return await ledger.cut(connection, stint.name, now, points)
+
+    def _batch_of(self, it: Range) -> int:
+        return max(it.size, it.span, self.stint.settings.first_rows)

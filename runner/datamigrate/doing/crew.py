@@ -112,7 +112,7 @@ class Crew:
     def _to_join(self) -> Job | None:
         now = time.monotonic()
         for job in self.jobs.values():
-            if not job.tuned or not job.effort.began or job.ask_again >= now:
+            if not job.tuned or not job.effort.is_divided or job.ask_again >= now:
                 continue
             if job.effort.at_work < job.tuned(job.effort.tuning).workers:
                 return job

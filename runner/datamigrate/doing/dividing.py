@@ -7,8 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.dialects import Dialect
-from datamigrate.database.keyset import Keyset, keys_within
+from datamigrate.database.keyset import Keyset, spread_keys
 from datamigrate.words.migration import Bounds, Key
+
+MOST_KEYS = 2_000
+"""As many as the sampled keys are thinned out to before they are sent: enough for parts that are alike."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ async def divide(
         return Division()
     some, share = sampled
     among = replace(keyset, table=cast(sa.TableClause, some))
-    keys = [tuple(row) for row in await connection.execute(keys_within(among, bounds))]
-    rows = round(len(keys) / share)
+    found = list(await connection.execute(spread_keys(among, bounds, MOST_KEYS)))
+    keys = [tuple(row[:-1]) for row in found]
+    rows = round(found[0][-1] / share) if found else 0
     parts = min(parts, rows // max(1, least))
     points = (keys[len(keys) * i // parts - 1] for i in range(1, parts))
     return Division(tuple(dict.fromkeys(points)), rows)

@@ -58,6 +58,10 @@ class FreeWork:
         """A free form cannot be cut."""
         return Division()
 
+    async def has_rows(self, connection: AsyncConnection, bounds: Bounds, rows: int = 1) -> bool:
+        """A free form has no slices."""
+        return False
+
     async def count(self, connection: AsyncConnection) -> int:
         """What `remaining` says."""
         return await self._remaining(connection) or 0

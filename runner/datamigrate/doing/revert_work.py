@@ -107,6 +107,10 @@ class RevertWork:
         """Entries of one row must be undone in order: there is one range."""
         return Division()
 
+    async def has_rows(self, connection: AsyncConnection, bounds: Bounds, rows: int = 1) -> bool:
+        """Its one range is never cut."""
+        return False
+
     async def count(self, connection: AsyncConnection) -> int:
         """The entries that were not settled yet."""
         query = sa.select(sa.func.count()).select_from(self.undo).where(*self._pending)

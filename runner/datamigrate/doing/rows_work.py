@@ -70,6 +70,10 @@ class RowsWork:
         """By a sample of the keys."""
         return await divide(connection, self.dialect, self.keyset, bounds, parts, least)
 
+    async def has_rows(self, connection: AsyncConnection, bounds: Bounds, rows: int = 1) -> bool:
+        """By the key, as far as that number."""
+        return await self.choosing.has(connection, bounds, rows)
+
     async def count(self, connection: AsyncConnection) -> int:
         """Over the whole table."""
         query = sa.select(sa.func.count()).select_from(self.form.table).where(self.form.pending)

@@ -30,6 +30,7 @@ class Walking:
         overcoming = Overcoming(stint, batching, self.persistence)
         stint.begin_at_a_pace()
         await retried(self._begin)
+        stint.effort.is_divided = True
         await overcoming.beware()
         while not stint.mine.exhausted:
             if why := self._why_leave():

@@ -82,6 +82,9 @@ class Work(Protocol):
     async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
         """Where to cut a slice into so many parts of at least `least` rows."""
 
+    async def has_rows(self, connection: AsyncConnection, bounds: Bounds, rows: int = 1) -> bool:
+        """Whether a slice has so many rows, pending or not."""
+
     async def count(self, connection: AsyncConnection) -> int:
         """How many rows are pending now, exactly."""
 

@@ -27,7 +27,7 @@ KNOWN_STATEMENTS = 200
 COUNT_TIMEOUT = 2.0
 CANCEL_TIMEOUT = 2.0
 
-SAMPLE_PAGES = 2000
+SAMPLE_PAGES = 1000
 
 _PAGES = """
     SELECT greatest(pg_relation_size(c.oid), (SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)))

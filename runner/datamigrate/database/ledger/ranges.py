@@ -2,7 +2,7 @@
 into one. Each function is a step in the caller's transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -61,6 +61,21 @@ def read_ranges(connection: Connection, tables: Tables, name: str, expiry: float
         )
         for r in found
     )
+
+
+def held_still(connection: Connection, tables: Tables, name: str, it: Range) -> Range | None:
+    """The range with the cursor that it has now, which stays until the transaction ends; None when it has another
+    owner or end by now."""
+    t = tables.range
+    kept = (
+        t.c.migration == name,
+        t.c.number == it.number,
+        t.c.generation == it.generation,
+        t.c.upper.is_not_distinct_from(encoded(it.upper)),
+        t.c.exhausted.is_(False),
+    )
+    row = connection.execute(sa.select(t.c.cursor).where(*kept).with_for_update()).one_or_none()
+    return replace(it, cursor=decoded(row.cursor)) if row else None
 
 
 def occupy(connection: Connection, tables: Tables, owner: Owner, name: str, number: int) -> Claim:

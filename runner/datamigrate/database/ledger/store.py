@@ -23,7 +23,7 @@ from datamigrate.database.ledger.clock import now
 from datamigrate.database.ledger.locking import locked
 from datamigrate.database.ledger.occurrences import keep_schedule, read_occurrences
 from datamigrate.database.ledger.quarantine import Quarantine, release
-from datamigrate.database.ledger.ranges import Range, cut, fold, occupy, read_claim, read_ranges
+from datamigrate.database.ledger.ranges import Range, cut, fold, held_still, occupy, read_claim, read_ranges
 from datamigrate.database.ledger.reading import read_ledger, read_transitions
 from datamigrate.database.ledger.records import (
     LedgerView,
@@ -187,6 +187,11 @@ class Ledger:
         if points:
             await self.cut(connection, claim.migration, claim, points)
         return await connection.run_sync(read_claim, self.tables, self.owner, claim.migration, claim.number)
+
+    async def held_still(self, connection: AsyncConnection, name: str, it: Range) -> Range | None:
+        """A range as it is now and stays until the transaction ends; None when it has another owner or end."""
+        await connection.execute(locked(self.tables, name))
+        return await connection.run_sync(held_still, self.tables, name, it)
 
     async def cut(
         self, connection: AsyncConnection, name: str, it: Range | Claim, points: Sequence[Key]
