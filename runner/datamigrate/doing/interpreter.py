@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 COLLECT_AFTER = 50_000
-"""Objects. Python looks for garbage after 700 new ones, and a batch of computed rows has tens of thousands."""
+"""Objects. Python looks for garbage after 700 new ones; a batch of computed rows has tens of thousands, and so has
+a project with a thousand scripts."""
 
 TURN = 0.0005
 """Seconds that a thread keeps the interpreter to itself while another one waits; Python's own is ten times that."""

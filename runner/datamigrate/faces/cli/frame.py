@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import datamigrate
+from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.words.duration import parse_duration
 from datamigrate.words.errors import DatamigrateError, UsageError
 from datamigrate.words.exits import Exit
@@ -113,6 +114,16 @@ def _called(
     options: dict[str, Any],
 ) -> Exit:
     _keep_secrets(settings)
+    with made_for_many_rows():
+        return _answered(function, who, settings, options)
+
+
+def _answered(
+    function: Callable[..., Exit | None],
+    who: Callable[[Globals], Onlooker],
+    settings: Globals,
+    options: dict[str, Any],
+) -> Exit:
     from datamigrate.faces.output import output_for
 
     output = output_for(
@@ -131,10 +142,9 @@ def _called(
 def _application(settings: Globals) -> Application:
     from datamigrate.faces.app import Application
 
-    if not gc.get_freeze_count():
-        # what is imported stays until the end: looking through it again and again while rows come and go
-        # takes the collector as long as the rows themselves
-        gc.freeze()
+    # what is imported stays until the end: looking through it again and again while rows come and go
+    # takes the collector as long as the rows themselves
+    gc.freeze()
     return Application(_project(settings))
 
 
