@@ -22,9 +22,10 @@ from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects import sqlite_counting, sqlite_transactions
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
+from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import DatabaseUnavailable
 from datamigrate.words.events import BatchDone
-from workbench import ITEM, PENDING, Bench, doubling, opened
+from workbench import ITEM, PENDING, Bench, at_every_step, doubling, opened, with_settings
 
 pytestmark = pytest.mark.anyio
 
@@ -395,6 +396,19 @@ class Cents(sa.types.TypeDecorator[Decimal]):
         return None if value is None else Decimal(value) / 100
 
 
+class Counts(sa.types.TypeDecorator[list[int]]):
+    """Whole numbers, each one more than it is kept as."""
+
+    impl = sa.ARRAY(sa.Integer)
+    cache_ok = True
+
+    def process_bind_param(self, value: list[int] | None, dialect: sa.Dialect) -> list[int] | None:
+        return None if value is None else [n - 1 for n in value]
+
+    def process_result_value(self, value: list[int] | None, dialect: sa.Dialect) -> list[int] | None:
+        return None if value is None else [n + 1 for n in value]
+
+
 @dataclass(frozen=True)
 class Kind:
     """A column's type in PostgreSQL, in SQLite (None: has none), in the script; and values for it."""
@@ -439,6 +453,7 @@ KINDS = {
     "array of integers": Kind("INTEGER[]", None, sa.ARRAY(sa.Integer), ([1, None, 3], [], None)),
     "array of texts": Kind("TEXT[]", None, postgresql.ARRAY(sa.Text), (["it's", "{,}", ""], [], None)),
     "an author's own type": Kind("INTEGER", "INTEGER", Cents(), (Decimal("1.25"), Decimal(0), None)),
+    "an author's own array": Kind("INTEGER[]", None, Counts(), ([1, 2], [], None)),
     "undeclared integer": Kind("BIGINT", "BIGINT", None, (2**40, 0, None)),
     "undeclared text": Kind("VARCHAR(20)", "VARCHAR(20)", None, TEXTS),
     "undeclared boolean": Kind("BOOLEAN", "BOOLEAN", None, (True, False, None)),
@@ -508,6 +523,60 @@ async def test_a_computed_null_is_null(bench: Bench) -> None:
         (True, None),
         (False, "x"),
     ]
+
+
+UNKNOWN: dict[str, tuple[str, list[Any], list[str | None]]] = {
+    "composite": ("pair", [(1, "a,b"), (2, None), None], ['(1,"a,b")', "(2,)", None]),
+    "point": ("point", [(1.5, 2.0), None], ["(1.5,2)", None]),
+    "domain": ("positive", [1, 2, None], ["1", "2", None]),
+    "array of composites": ("pair[]", [[(1, "a"), (2, "b")], [], None], ['{"(1,a)","(2,b)"}', "{}", None]),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+async def test_values_of_a_type_that_sqlalchemy_does_not_know_arrive_as_the_driver_takes_them(
+    postgres_database: ScratchDatabase, tmp_path: Path, name: str
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    column, values, kept = UNKNOWN[name]
+    bench.database.script(
+        "CREATE TYPE pair AS (a INTEGER, b TEXT); CREATE DOMAIN positive AS INTEGER CHECK (VALUE > 0);"
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN);"
+        f"INSERT INTO item SELECT i FROM generate_series(0, {len(values) - 1}) i"
+    )
+    ran = await bench.run(bench.form(writing(Kind(column, None, None, tuple(values)))[1]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT new::text FROM item ORDER BY id") == [(text,) for text in kept]
+
+
+@pytest.mark.parametrize("rows", [1, 499, 500, 501, 1_200])
+async def test_arrays_are_written_some_hundred_rows_at_a_time(
+    postgres_database: ScratchDatabase, tmp_path: Path, rows: int
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    bench.database.script(
+        "CREATE TABLE computed (id INTEGER PRIMARY KEY, old INTEGER, new INTEGER[]);"
+        f"INSERT INTO computed SELECT i, i FROM generate_series(1, {rows}) i"
+    )
+    numbers = [sa.column("id", sa.Integer), sa.column("old", sa.Integer)]
+    item = sa.table("computed", *numbers, sa.column("new", sa.ARRAY(sa.Integer)))
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new]
+    )
+    updates: list[str] = []
+
+    def count(database: Database) -> None:
+        at_every_step(
+            database, lambda said: updates.append(said) if said.startswith("UPDATE computed") else None
+        )
+
+    whole = with_settings(first_rows=rows, limits=Limits(target_time=600, max_rows=rows))
+    ran = await bench.run(
+        bench.form(decorate(lambda row: {"new": [row.old, -row.old]})), settings=whole, meddle=count
+    )
+    assert ran.outcome == "done", ran.result
+    assert len(updates) == -(-rows // 500)
+    assert bench.database.scalar("SELECT count(*) FROM computed WHERE new = ARRAY[id, -id]") == rows
 
 
 async def test_tables_and_columns_may_have_any_name(bench: Bench) -> None:

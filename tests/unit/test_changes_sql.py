@@ -14,7 +14,7 @@ from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Timeouts
 from datamigrate.database.dialects.postgresql import PostgreSQL
 from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
-from datamigrate.database.dialects.postgresql_writing import update_from_arrays
+from datamigrate.database.dialects.postgresql_writing import update_from_arrays, update_from_rows
 from datamigrate.database.dialects.sqlite import SQLite, update_by_key
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.ledger.checkpoint import checkpoint_statement, checkpoint_values
@@ -189,6 +189,17 @@ def test_on_postgresql_all_rows_are_written_from_arrays_by_one_statement() -> No
         "AND users.id > $4 AND users.id <= $5 AND users.email_key IS NULL"
     )
     assert [statement.compile().binds[f"a{i}"].value for i in range(3)] == [None, None, None]
+
+
+def test_on_postgresql_arrays_are_written_from_rows_whose_first_one_has_the_types() -> None:
+    write = to_write(POSTGRES_VERSION, types=(sa.ARRAY(sa.Text()),))
+    assert sql(update_from_rows(write, 2), "postgresql") == (
+        "UPDATE users SET email_key=anon_1.c2 FROM (SELECT * FROM (VALUES "
+        "(CAST($1::INTEGER AS INTEGER), CAST($2::xid AS xid), CAST($3::TEXT[] AS TEXT[])), "
+        "($4::INTEGER, $5::xid, $6::TEXT[])) AS given (c0, c1, c2)) AS anon_1 "
+        "WHERE users.id = anon_1.c0 AND users.xmin = anon_1.c1 "
+        "AND users.id > $7 AND users.id <= $8 AND users.email_key IS NULL"
+    )
 
 
 def test_on_postgresql_a_composite_key_has_an_array_for_each_column() -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from datamigrate.database.images import FUNCTIONS, TypeNamed, shown
+from datamigrate.database.column_types import TypeNamed
+from datamigrate.database.images import FUNCTIONS, shown
 from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.database.undoing import Part, Shape, UndoLog, shape_from
 from datamigrate.words.errors import SchemaError

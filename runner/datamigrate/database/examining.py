@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import visitors
 
 from datamigrate.authoring.forms import ComputeRows, RowsForm, UpdateRows
+from datamigrate.database.column_types import column_types
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.keyset import Keyset, any_key, null_keys
 from datamigrate.database.unseen import refuse_unseen
@@ -65,13 +66,23 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
                 "under which different values count as equal: rows could be skipped.",
                 "Walk by another unique key.",
             )
-    written_types = tuple(_type_to_write(form, facts, column) for column in form.written)
-    return Examined(keyset, written_types, tuple(facts.columns))
+    return Examined(keyset, await _types_to_write(connection, form, facts), tuple(facts.columns))
 
 
-def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
-    declared = form.table.c[column].type
-    return facts.columns[column]["type"] if isinstance(declared, sa.types.NullType) else declared
+async def _types_to_write(
+    connection: AsyncConnection, form: RowsForm, facts: TableFacts
+) -> tuple[sa.types.TypeEngine[Any], ...]:
+    declared = {column: form.table.c[column].type for column in form.written}
+    found = {c: facts.columns[c]["type"] if _is_unknown(kind) else kind for c, kind in declared.items()}
+    if any(map(_is_unknown, found.values())):
+        # SQLAlchemy does not know every type: the database has a name for it all the same
+        named = await column_types(connection, form.table.name, form.table.schema)
+        found = {c: named.get(c, kind) if _is_unknown(kind) else kind for c, kind in found.items()}
+    return tuple(found.values())
+
+
+def _is_unknown(kind: sa.types.TypeEngine[Any]) -> bool:
+    return isinstance(kind, sa.types.NullType)
 
 
 def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:

@@ -15,19 +15,6 @@ EXACT = ("datestyle", "ISO"), ("intervalstyle", "postgres"), ("extra_float_digit
 """What PostgreSQL's texts depend on: with these, no value is rounded and none can be read in two ways."""
 
 
-class TypeNamed(sa.types.UserDefinedType[Any]):
-    """A type by the name that the database gives it."""
-
-    cache_ok = True
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def get_col_spec(self, **_: Any) -> str:
-        """The name as it is."""
-        return self.name
-
-
 def image(dialect: str, columns: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
     """The columns' values as one text."""
     if dialect == "sqlite":

@@ -7,11 +7,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from datamigrate.database.images import TypeNamed, image, value
+from datamigrate.database.images import image, value
 from datamigrate.database.keyset import column_of
 from datamigrate.words.errors import SchemaError
 
@@ -210,31 +209,6 @@ class InsertAnyValue(postgresql.Insert):
 def _insert_any_value(element: InsertAnyValue, compiler: SQLCompiler, **options: Any) -> str:
     text: str = compiler.visit_insert(element, **options)  # type: ignore[no-untyped-call] # untyped there
     return text.replace(") SELECT ", ") OVERRIDING SYSTEM VALUE SELECT ", 1)
-
-
-async def column_types(
-    connection: AsyncConnection, table: str, schema: str | None
-) -> dict[str, sa.types.TypeEngine[Any]]:
-    """The table's columns that can be written, each with its type; on SQLite, where values have types of their
-    own, that does not matter. Empty where there is no such table."""
-    dialect = connection.dialect.name
-    found = await connection.execute(sa.text(_COLUMNS[dialect]), {"table": table, "schema": schema})
-    return {name: TypeNamed(kind) if dialect == "postgresql" else sa.types.NullType() for name, kind in found}
-
-
-_COLUMNS = {
-    "postgresql": """
-SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-AND c.relname = :table AND c.relkind IN ('r', 'p', 'v', 'f')
-AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
-ORDER BY a.attnum
-""",
-    "sqlite": """
-SELECT name, type FROM pragma_table_xinfo(:table, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
-""",
-}
 
 
 def _raw(table: sa.TableClause, name: str) -> sa.ColumnElement[Any]:

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.forms import DeleteRows, RowsForm
+from datamigrate.database.column_types import column_types
 from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.images import FUNCTIONS, exactly
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.references import references_to
-from datamigrate.database.undoing import Shape, UndoLog, column_types
+from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
 
 Change = sa.Update | sa.Delete | sa.Insert

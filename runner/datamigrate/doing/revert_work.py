@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.column_types import column_types
 from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.images import FUNCTIONS, exactly
-from datamigrate.database.undoing import UNDONE, Part, UndoLog, column_types, shape_from
+from datamigrate.database.undoing import UNDONE, Part, UndoLog, shape_from
 from datamigrate.doing.dividing import Division
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace

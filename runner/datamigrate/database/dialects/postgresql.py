@@ -230,7 +230,7 @@ class PostgreSQL:
         return [sa.literal_column(f"{_quoted(table)}.xmin", XID())]
 
     async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
-        """One UPDATE from arrays; one statement per row where a column is itself an array."""
+        """One UPDATE from arrays; one for some hundred rows where a column is itself an array, or a composite."""
         return await write_rows(connection, write)
 
     async def lend_functions(

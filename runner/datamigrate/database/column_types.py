@@ -1,0 +1,44 @@
+"""The types of a table's columns by the names that the database gives them."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class TypeNamed(sa.types.UserDefinedType[Any]):
+    """A type by the name that the database gives it."""
+
+    cache_ok = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_col_spec(self, **_: Any) -> str:
+        """The name as it is."""
+        return self.name
+
+
+async def column_types(
+    connection: AsyncConnection, table: str, schema: str | None
+) -> dict[str, sa.types.TypeEngine[Any]]:
+    """The table's columns that can be written, each with its type; on SQLite, where values have types of their
+    own, that does not matter. Empty where there is no such table."""
+    dialect = connection.dialect.name
+    found = await connection.execute(sa.text(_COLUMNS[dialect]), {"table": table, "schema": schema})
+    return {name: TypeNamed(kind) if dialect == "postgresql" else sa.types.NullType() for name, kind in found}
+
+
+_COLUMNS = {
+    "postgresql": """
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+AND c.relname = :table AND c.relkind IN ('r', 'p', 'v', 'f')
+AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
+ORDER BY a.attnum
+""",
+    "sqlite": """
+SELECT name, type FROM pragma_table_xinfo(:table, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
+""",
+}
