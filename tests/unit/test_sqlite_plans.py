@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
-from datamigrate.thought.sqlite_plans import Step, slow_steps
+from datamigrate.thought.sqlite_plans import Step, may_be_slow, slow_steps
 
 WALK = Walk("orders", ("tenant", "id"))
 SIZES = {"orders": 50_000, "lines": 5_000}
@@ -26,6 +26,25 @@ def plan(*details: str) -> list[Step]:
 def test_a_search_by_the_key_is_not_slow() -> None:
     steps = plan("SEARCH orders USING INDEX sqlite_autoindex_orders_1 ((tenant,id)>(?,?))")
     assert slow_steps(steps, UPDATE, SIZES, WALK) == ()
+
+
+LAST = "SELECT orders.id FROM orders ORDER BY orders.id DESC LIMIT ? OFFSET ?"
+
+
+@pytest.mark.parametrize(
+    ("details", "sql", "may_be"),
+    [
+        (["SEARCH orders USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"], UPDATE, False),
+        (["SCAN orders"], UPDATE, True),
+        (["SCAN orders"], LAST, False),
+        (["SCAN orders", "USE TEMP B-TREE FOR ORDER BY"], LAST, True),
+        (["SEARCH lines USING AUTOMATIC COVERING INDEX (order_id=?)"], UPDATE, True),
+    ],
+)
+def test_a_plan_is_looked_at_closely_only_when_something_in_it_is_conspicuous(
+    details: list[str], sql: str, may_be: bool
+) -> None:
+    assert may_be_slow(plan(*details), sql) is may_be
 
 
 @pytest.mark.parametrize(

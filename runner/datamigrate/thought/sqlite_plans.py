@@ -1,18 +1,18 @@
-"""Reading SQLite's query plans: the lines of EXPLAIN QUERY PLAN."""
+"""Reading SQLite's query plans: the lines of EXPLAIN QUERY PLAN.
+
+sqlglot reads the statement of a plan that may be slow. To import it takes as long as some whole commands, so that
+the others do without.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-
-from datamigrate.thought.conditions import compared
 from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
 _TABLE = re.compile(r"(?:SCAN|SEARCH)(?: TABLE)? (?P<name>\w+)(?P<rest>.*)")
 _AUTOMATIC = re.compile(r"AUTOMATIC.*INDEX \((?P<terms>.*)\)")
+_CONSPICUOUS = re.compile("SCAN|AUTOMATIC|USE TEMP B-TREE")
 _SORT = re.compile(r"USE TEMP B-TREE FOR (?:LAST|RIGHT|ORDER)")
 
 
@@ -27,11 +27,24 @@ class Step:
 
 def tables_in(sql: str) -> Mapping[str, str]:
     """The tables that a statement names, by the alias each has there."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
     try:
         tree = sqlglot.parse_one(sql, dialect="sqlite")
     except SqlglotError:
         return {}
     return {table.alias_or_name: table.name for table in tree.find_all(exp.Table)}
+
+
+def may_be_slow(steps: Sequence[Step], sql: str) -> bool:
+    """Whether anything in the plan of `sql` is worth a closer look. What stops at the first rows of an index is
+    not, although the plan says that it is scanned."""
+    words = frozenset(sql.upper().split())
+    takes_the_first = "LIMIT" in words and "WHERE" not in words
+    is_sorted = any(_SORT.match(step.detail) for step in steps)
+    return any(_CONSPICUOUS.search(step.detail) for step in steps) and (is_sorted or not takes_the_first)
 
 
 def slow_steps(
@@ -42,19 +55,7 @@ def slow_steps(
     That is a large table read from end to end or sorted for each batch, or one of more than a few rows read
     for each row. An index that SQLite would make for the one statement counts as reading.
     """
-    if _takes_the_first(steps, sql):
-        return ()
-    return distinct(_slow(steps, sql, sizes, walk))
-
-
-def _takes_the_first(steps: Sequence[Step], sql: str) -> bool:
-    """Whether it stops at the first rows of an index, of which the plan says that it is scanned."""
-    try:
-        tree = sqlglot.parse_one(sql, dialect="sqlite")
-    except SqlglotError:
-        return False
-    bounded = bool(tree.args.get("limit")) and not tree.args.get("where")
-    return bounded and not any(_SORT.match(step.detail) for step in steps)
+    return distinct(_slow(steps, sql, sizes, walk)) if may_be_slow(steps, sql) else ()
 
 
 def _slow(steps: Sequence[Step], sql: str, sizes: Mapping[str, int], walk: Walk | None) -> Iterator[Slow]:
@@ -91,6 +92,11 @@ def _is_repeated(step: Step, parents: Mapping[int, Step]) -> bool:
 
 def _compared_with(sql: str, name: str) -> tuple[str, ...]:
     """What the innermost query over a table, given by its name there, compares its columns with."""
+    import sqlglot
+    from sqlglot import exp
+
+    from datamigrate.thought.conditions import compared
+
     for query in sqlglot.parse_one(sql, dialect="sqlite").find_all(exp.Select):
         here = [table.alias_or_name for table in query.find_all(exp.Table)]
         if here == [name] and (where := query.args.get("where")):

@@ -27,6 +27,7 @@ from datamigrate.database.dialects.sqlite_transactions import (
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
+from datamigrate.thought.sqlite_plans import Step, may_be_slow, slow_steps, tables_in
 
 MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
@@ -112,9 +113,6 @@ class SQLite:
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
     ) -> tuple[Slow, ...]:
         """Told by EXPLAIN QUERY PLAN; it has no row counts, so large tables are counted as far as matters."""
-        # brings sqlglot, which most commands do without
-        from datamigrate.thought.sqlite_plans import Step, slow_steps, tables_in
-
         compiled: Any = statement.compile(  # type: ignore[attr-defined] # every statement compiles
             dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
         )
@@ -122,6 +120,8 @@ class SQLite:
         nothing = (None,) * len(compiled.positiontup or ())
         plan: Any = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", nothing)
         steps = [Step(line[0], line[1], line[3]) for line in plan]
+        if not may_be_slow(steps, str(compiled)):
+            return ()
         tables = set(tables_in(str(compiled)).values())
         sizes = {table: await self._size(connection, table) for table in sorted(tables)}
         return slow_steps(steps, str(compiled), sizes, walk)
