@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import row_type
 from datamigrate.doing.failing import failed_row, raised_by
-from datamigrate.doing.fitting import Checked, wanted_by
-from datamigrate.words.errors import BatchFailed
+from datamigrate.doing.fitting import values_of, wanted_by
 from datamigrate.words.migration import Key
 
 
@@ -26,7 +25,8 @@ class Called:
 @dataclass(eq=False)
 class Caller:
     """The function as a database calls it from within an UPDATE, row by row: first to `compute`, then for
-    each `value` to write. `failure` is what went wrong, which the database itself cannot tell."""
+    each `value` to write. `failure` is what went wrong, which the database itself cannot tell; whether the results fit
+    is seen in the end, at once for all."""
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
@@ -43,22 +43,17 @@ class Caller:
         alone."""
         function, results, width = self.form.function, self._results, self.width
         kind, make_row, convert = row_type(self.form), tuple.__new__, self._converter
-        check = Checked(wanted_by(self.form)).check
 
         def compute(*arguments: Any) -> int:
             key, values = arguments[:width], arguments[width:]
             try:
                 result = function(make_row(kind, convert(values) if convert else values))
-                if result is None:
-                    self.left_alone.append(key)
-                    return 0
-                check(result, key)
-            except BatchFailed as error:
-                self.failure = error
-                raise
             except (Exception, SystemExit) as error:
                 self.failure = failed_row(self.form, raised_by(error, self.file), key)
                 raise
+            if result is None:
+                self.left_alone.append(key)
+                return 0
             results[key] = result
             return 1
 
@@ -68,13 +63,19 @@ class Caller:
         """The function of a key that gives this one of the values to write."""
         kind, name = self.types[number], self.form.written[number]
         make, results = kind.dialect_impl(self.dialect).bind_processor(self.dialect), self._results
-        take = results.pop if number == len(self.types) - 1 else results.__getitem__
 
         def value(*key: Any) -> Any:
-            found = take(key)[name]
+            found = results[key][name]
             return found if make is None else make(found)
 
         return value
+
+    def check(self) -> None:
+        """Raises what went wrong, or RowFailed for a result that does not fit."""
+        if self.failure:
+            raise self.failure
+        keys = list(self._results)
+        values_of(wanted_by(self.form), list(self._results.values()), keys.__getitem__)
 
     @property
     def _converter(self) -> Callable[[Sequence[Any]], Sequence[Any]] | None:

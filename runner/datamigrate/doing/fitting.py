@@ -1,7 +1,6 @@
 """Whether what a compute function returns fits the columns that it writes."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -91,19 +90,3 @@ def _wrong_columns(wanted: Mapping[str, tuple[type, ...]], key: Key, returned: s
     else:
         said = f"did not return {', '.join(sorted(wanted.keys() - returned))}, which `writes` names"
     return RowFailed(f"Row {show_key(key)}: migrate() {said}.", f"`writes` names {', '.join(wanted)}.", key)
-
-
-@dataclass(eq=False)
-class Checked:
-    """What results have been like so far: one like these need not be looked at closely."""
-
-    wanted: Mapping[str, tuple[type, ...]]
-    _found_right: set[tuple[Any, ...]] = field(default_factory=set, init=False)
-
-    def check(self, result: Any, key: Key) -> None:
-        """Raises RowFailed for a result that does not fit."""
-        looks = (*result, *map(type, result.values())) if type(result) is dict else ()
-        if looks not in self._found_right:
-            values_of(self.wanted, (result,), lambda _: key)
-            if looks:
-                self._found_right.add(looks)

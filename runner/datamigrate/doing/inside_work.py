@@ -46,9 +46,11 @@ class InsideWork(ComputeWork):
         await self.dialect.lend_functions(connection, functions)
         try:
             changed = await connection.execute(changes.update_inside(self.form, self.keyset, bounds))
-        except DBAPIError as error:
+        except DBAPIError:
             # SQLite says only that a function of ours has failed
-            raise caller.failure or error from error
+            caller.check()
+            raise
         finally:
             await self.dialect.lend_functions(connection, dict.fromkeys(functions))
+        caller.check()
         return Called(changed.rowcount, tuple(caller.left_alone))
