@@ -88,6 +88,7 @@ FIELD = (
     Contender(
         "update", "update_rows, 2 workers, 5,000 a batch", "ours.py", TWO_WORKERS + SMALL, dialects=POSTGRESQL
     ),
+    Contender("update", "asyncpg by hand, 2 connections", "by_hand.py", dialects=POSTGRESQL),
     Contender("update", "UPDATE … WHERE id IN (SELECT … LIMIT)", "in_limit.py"),
     Contender("update", "SQLAlchemy Core, executemany", "core_executemany.py", share=0.1),
     Contender("update", "SQLAlchemy ORM, yield_per and flush", "orm.py", share=0.1),
@@ -98,6 +99,7 @@ FIELD = (
     Contender("compute", "compute_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
     Contender("compute", "compute_rows, async", "ours_async.py"),
     Contender("compute", "compute_rows, async, 2 workers", "ours_async.py", TWO_WORKERS, dialects=POSTGRESQL),
+    Contender("compute", "asyncpg by hand, 2 connections", "by_hand.py", dialects=POSTGRESQL),
     Contender("compute", "SQLAlchemy Core, executemany", "core_executemany.py", share=0.1),
     Contender("compute", "SQLAlchemy ORM, yield_per and flush", "orm.py", share=0.1),
     Contender("compute", "a loop in an Alembic revision", "alembic_loop.py", share=0.02),
@@ -114,7 +116,7 @@ FIELD = (
 
 # who runs while others work on the same table
 MEANWHILE = (
-    *(contender for contender in FIELD if contender.job == "update" and contender.options == ()),
+    *(c for c in FIELD if c.job == "update" and c.options == () and c.file != "by_hand.py"),
     Contender("update", "update_rows, 5,000 a batch", "ours.py", SMALL, dialects=POSTGRESQL),
     Contender("update", "update_rows, --nice 0.5", "ours.py", NICE, dialects=POSTGRESQL),
     Contender("update", "update_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),

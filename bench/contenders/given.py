@@ -14,6 +14,11 @@ def engine_for(url: str) -> sa.Engine:
     return sa.create_engine(url, hide_parameters=True)
 
 
+def for_asyncpg(url: str) -> str:
+    """The same database for asyncpg itself."""
+    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 @contextmanager
 def upgrading(url: str) -> Iterator[None]:
     """Inside `alembic upgrade`: `op` works, in one transaction, which is what Alembic does by default."""
