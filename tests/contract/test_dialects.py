@@ -24,7 +24,7 @@ from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import DatabaseUnavailable
-from datamigrate.words.events import BatchDone
+from datamigrate.words.events import BatchDone, Sweeping
 from workbench import ITEM, PENDING, Bench, at_every_step, doubling, opened, with_settings
 
 pytestmark = pytest.mark.anyio
@@ -669,6 +669,23 @@ async def test_a_row_changed_since_it_was_read_is_not_overwritten_and_not_counte
     }[what]
     assert values == {n: n * 2 for n in range(8) if n not in (1, 2)} | again
     assert bench.standing().rows == (6 if what in ("the row is gone", "the row is done") else 8)
+
+
+async def test_rows_that_come_while_a_batch_is_computed_are_a_later_sweep_s(bench: Bench) -> None:
+    bench.table(rows=((10 * i,) for i in range(8)))
+    come: list[Any] = []
+
+    async def migrate(row: Any) -> dict[str, Any]:
+        if not come:
+            come.append(row)
+            bench.database.execute("INSERT INTO item (serial, old, id) VALUES (8, 8, 5)")
+        return {"new": row.old * 2}
+
+    form = datamigrate.compute_rows(ITEM, pending=PENDING, reads=[ITEM.c.old], writes=[ITEM.c.new])(migrate)
+    ran = await bench.run(bench.form(form))
+    assert ran.outcome == "done", ran.result
+    assert len(ran.of(Sweeping)) == 1
+    bench.assert_done(9)
 
 
 async def test_an_array_column_is_guarded_like_any_other(

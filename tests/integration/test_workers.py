@@ -11,19 +11,24 @@ from typing import Any
 
 import anyio
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.util import await_only
 
+import datamigrate
 from datamigrate.authoring.batch import Batch
 from datamigrate.authoring.forms import EachBatch, Form
 from datamigrate.database.database import Database
+from datamigrate.database.keyset import Keyset
 from datamigrate.database.ledger.store import Held, Ledger
+from datamigrate.doing.dividing import divide
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.owner import is_gone, is_same_process, this_process, worker_of
 from datamigrate.doing.runner import Report, run_plan
 from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
+from datamigrate.thought.pacing import Limits
 from datamigrate.thought.planner import Action, Plan, Step
 from datamigrate.words.claim import Claim
 from datamigrate.words.events import Alone, BatchDone, Event, Finished, Started, Stopped, Sweeping, Waiting
@@ -35,6 +40,8 @@ from workbench import (
     DOUBLED,
     FORMS,
     HOME,
+    ITEM,
+    PENDING,
     Bench,
     Ran,
     at_every_step,
@@ -229,10 +236,11 @@ async def test_a_range_that_is_cut_under_a_batch_makes_the_batch_smaller(postgre
     bench.assert_done(3 * BATCH)
 
 
-async def test_a_batch_that_ends_before_the_cut_is_kept(postgres_bench: Bench) -> None:
+@pytest.mark.parametrize("key", [3 * (BATCH - 1), 3 * BATCH])
+async def test_a_batch_that_ends_before_the_cut_or_at_it_is_kept(postgres_bench: Bench, key: int) -> None:
     bench = postgres_bench
     fill(bench, 3 * BATCH)
-    ran, updates = await run_while_bob_cuts(bench, 3 * BATCH)
+    ran, updates = await run_while_bob_cuts(bench, key)
     assert ran.outcome == "done", ran.result
     assert next(batch.rows for batch in ran.of(BatchDone)) == BATCH
     assert updates == len(ran.of(BatchDone))
@@ -260,6 +268,44 @@ async def test_no_batch_is_done_in_vain_when_workers_share(postgres_bench: Bench
     bench.assert_done(ROWS)
 
 
+@pytest.mark.parametrize("key", [12, 30])
+async def test_who_looks_for_a_row_at_fault_leaves_alone_what_is_cut_off_meanwhile(
+    postgres_bench: Bench, key: int
+) -> None:
+    """Of sixteen rows the one with the id 42 fails. While the first eight, up to the id 21, are done, the range is cut
+    within them or behind them, and Bob has the rest."""
+    bench = postgres_bench
+    fill(bench, 16 * BATCH)
+    script = bench.form(
+        datamigrate.update_rows(
+            ITEM, pending=PENDING, values={ITEM.c.new: 100 / (ITEM.c.serial - 14)}, on_row_error="quarantine"
+        )
+    )
+    updates = 0
+
+    def cut_it(database: Database) -> None:
+        def react(statement: str) -> None:
+            nonlocal updates
+            updates += statement.startswith("UPDATE item")
+            if statement.startswith("UPDATE item") and updates == 2:
+                await_only(cut())
+
+        at_every_step(database, react)
+
+    async def cut() -> None:
+        async with opened(bench.database) as database, database.writing() as connection:
+            held = await Ledger(BOB).claim(connection, script.migration, expiry=30)
+            (it,) = held.ranges  # type: ignore[union-attr] # somebody is at work, so it is held
+            assert await Ledger(BOB).cut(connection, "job", it, [(key,)])
+            assert isinstance(await Ledger(BOB).claim(connection, script.migration, expiry=30), Claim)
+
+    whole = with_settings(first_rows=16, limits=Limits(target_time=600, max_rows=16))
+    with anyio.move_on_after(3):  # it waits for Bob in the end
+        await bench.run(script, settings=whole, meddle=cut_it)
+    assert max(bench.written()) <= key // 3
+    assert bench.database.rows("SELECT key FROM datamigrate_quarantine") == []
+
+
 async def test_a_range_to_be_cut_is_seen_where_its_owner_is_by_now(postgres_bench: Bench) -> None:
     bench = postgres_bench
     fill(bench)
@@ -273,8 +319,9 @@ async def test_a_range_to_be_cut_is_seen_where_its_owner_is_by_now(postgres_benc
         held = await Ledger(BOB).claim(connection, migration(), expiry=30)
         assert isinstance(held, Held)
         (it,) = held.ranges
-        await ann.checkpoint(connection, replace(claim, cursor=(9,)), 0.0)
-        assert await Ledger(BOB).held_still(connection, "job", it) == replace(it, cursor=(9,))
+        await ann.checkpoint(connection, replace(claim, cursor=(9,), size=7, span=8), 0.0)
+        now = replace(it, cursor=(9,), size=7, span=8)
+        assert await Ledger(BOB).held_still(connection, "job", it) == now
         assert await ann.reclaim(connection, claim)
         assert await Ledger(BOB).held_still(connection, "job", it) is None
 
@@ -364,6 +411,23 @@ async def test_a_slice_is_not_cut_into_parts_that_are_too_small(postgres_bench: 
     fill(postgres_bench, 100)
     assert len(await parts_of(postgres_bench, 8, least=50)) == 2
     assert len(await parts_of(postgres_bench, 8, least=51)) == 1
+
+
+async def test_parts_are_in_order_however_few_keys_were_sampled() -> None:
+    """Of a table with many empty pages the sample may find three rows where twenty are thought to be."""
+
+    class Sampled:
+        async def sample_of(self, *_: Any) -> tuple[sa.TableClause, float]:
+            return ITEM, 0.1
+
+        async def execute(self, _: Any) -> list[tuple[int, int]]:
+            return [(3, 3), (6, 3), (9, 3)]
+
+    found: Any = Sampled()
+    keyset = Keyset(ITEM, ("id",), (sa.Integer(),))
+    division = await divide(found, found, keyset, Bounds(None, (12,)), parts=16, least=1)
+    assert division.points == ((3,), (6,))
+    assert division.rows == 30
 
 
 async def test_a_text_key_and_a_composite_key_are_cut_as_well(postgres_bench: Bench) -> None:

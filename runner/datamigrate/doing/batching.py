@@ -111,11 +111,12 @@ class Batching:
         try:
             return claim, await ledger.checkpoint(connection, claim, seconds)
         except Cut:
-            shortened = await ledger.reread(connection, claim)
-            assert shortened.upper is not None
-            if not await self.stint.in_line.has_rows(connection, Bounds(claim.cursor, shortened.upper)):
+            end = (await ledger.reread(connection, claim)).upper
+            assert end is not None
+            is_last = claim.cursor == end
+            if not is_last and not await self.stint.in_line.has_rows(connection, Bounds(claim.cursor, end)):
                 raise
-        claim = replace(claim, upper=shortened.upper)
+        claim = replace(claim, upper=end, exhausted=is_last)
         return claim, await ledger.checkpoint(connection, claim, seconds)
 
     def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:

@@ -1,6 +1,6 @@
 """Standing in line for a range of a migration: claim a free one, cut one that somebody has, or wait."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -21,9 +21,11 @@ WAIT_STEP_AMONG_US = 0.05
 
 @dataclass(frozen=True, eq=False)
 class Claimant:
-    """A worker that wants a range for its stint. One that `leads` waits for what others hold."""
+    """A worker that wants a range for its stint. One that `leads` waits for what others hold. Ranges that were
+    `too_short` to be cut only get shorter, and are not looked at again."""
 
     stint: Stint
+    too_short: set[tuple[int, int]] = field(default_factory=set, init=False)
 
     async def claim(self) -> Claim | Outcome:
         """A range, or why there is none: all is done, it stops, or nothing is free for one that does not lead.
@@ -32,6 +34,7 @@ class Claimant:
         """
         stint, effort, place = self.stint, self.stint.effort, self.stint.place
         ledger, gone, told = place.ledger, frozenset[str](), None
+        seconds = WAIT_STEP_AMONG_US
         while True:
             if effort.began is not None and (why := effort.why_stop(place.stop)):
                 return stint.stopped(why)
@@ -68,7 +71,8 @@ class Claimant:
             if others and others != told:
                 place.publish(events.Waiting(stint.name, person(others[0])))
                 told = others
-            await anyio.sleep(WAIT_STEP if others else WAIT_STEP_AMONG_US)
+            await anyio.sleep(WAIT_STEP if others else seconds)
+            seconds = min(WAIT_STEP, 1.5 * seconds)
             if why := effort.why_stop(place.stop):
                 return stint.stopped(why)
 
@@ -76,25 +80,27 @@ class Claimant:
         """Cut the largest range that somebody else is working on; whether there is something free now."""
         stint, options = self.stint, []
         database, ledger = stint.place.database, stint.place.ledger
-        async with database.looking() as connection:
-            for it in held.ranges:
-                if it.bounds is not None:
-                    division = await stint.work.divide(connection, it.bounds, 2, 2 * self._batch_of(it))
-                    options.append((division.rows, it, division.points))
+        for it in held.ranges:
+            if it.bounds is None or (it.number, it.generation) in self.too_short:
+                continue
+            async with database.looking() as connection:
+                division = await stint.work.divide(connection, it.bounds, 2, 2 * self._batch_of(it))
+            if division.points:
+                options.append((division.rows, it, division.points))
+            else:
+                self.too_short.add((it.number, it.generation))
         if not options:
             return False
         _, largest, points = max(options, key=lambda option: option[0])
-        if not points:
-            return False
         async with database.writing() as connection:
             now = await ledger.held_still(connection, stint.name, largest)
             if now is None:
                 return False
             # the batch that its owner has under way by now is to stay his
             left = Bounds(now.cursor, points[0])
-            if not await stint.work.has_rows(connection, left, self._batch_of(now) + 1):
-                return False
-            return await ledger.cut(connection, stint.name, now, points)
+            if await stint.work.has_rows(connection, left, self._batch_of(now) + 1):
+                return await ledger.cut(connection, stint.name, now, points)
+        return False
 
     def _batch_of(self, it: Range) -> int:
         return max(it.size, it.span, self.stint.settings.first_rows)

@@ -35,6 +35,6 @@ async def divide(
     found = list(await connection.execute(spread_keys(among, bounds, MOST_KEYS)))
     keys = [tuple(row[:-1]) for row in found]
     rows = round(found[0][-1] / share) if found else 0
-    parts = min(parts, rows // max(1, least))
+    parts = min(parts, rows // max(1, least), len(keys))
     points = (keys[len(keys) * i // parts - 1] for i in range(1, parts))
     return Division(tuple(dict.fromkeys(points)), rows)

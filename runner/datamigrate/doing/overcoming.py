@@ -11,11 +11,13 @@ from datamigrate.doing.batching import Batching
 from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller, why_smaller
 from datamigrate.doing.failing import too_slow
 from datamigrate.doing.persisting import Persistence
-from datamigrate.doing.poison import Isolation
+from datamigrate.doing.poison import Isolation, Poison
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Change
 from datamigrate.thought.pacing import after_timeout, is_smallest
 from datamigrate.words import events
+from datamigrate.words.claim import Claim
+from datamigrate.words.errors import Cut
 from datamigrate.words.migration import Key
 
 
@@ -67,13 +69,29 @@ class Overcoming:
     async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""
         stint, self.batching.ahead = self.stint, None
-        poison = await isolation.poison_in(stint.mine, stint.pace, raised, self._do_up_to)
+        end = stint.mine.upper
+        poison = await isolation.poison_in(stint.mine, stint.pace, raised, partial(self._do_up_to, end))
         if poison is not None:
             isolation.refuse(poison, stint.effort.done.rows)
-            stint.claim = await self.persistence.retried(lambda: isolation.set_aside(stint.mine, poison))
+            stint.claim = await self.persistence.retried(partial(self._set_aside, end, isolation, poison))
         return Change(stint.mine.cursor, stint.mine.exhausted, rows=0)
 
-    async def _do_up_to(self, key: Key) -> None:
+    async def _do_up_to(self, end: Key | None, key: Key) -> None:
         began = time.monotonic()
-        change = await self.persistence.retried(partial(self.batching.up_to, key))
+        change = await self.persistence.retried(partial(self._up_to, end, key))
         count_batch(self.stint, change, time.monotonic() - began)
+
+    async def _up_to(self, end: Key | None, key: Key) -> Change:
+        self._must_end_at(end)
+        return await self.batching.up_to(key)
+
+    async def _set_aside(self, end: Key | None, isolation: Isolation, poison: Poison) -> Claim:
+        self._must_end_at(end)
+        return await isolation.set_aside(self.stint.mine, poison)
+
+    def _must_end_at(self, end: Key | None) -> None:
+        # the keys were read when the range ended there: some of them may belong to somebody else by now
+        if self.stint.mine.upper != end:
+            raise Cut(
+                f"{self.stint.name}: another worker has taken the rest of range {self.stint.mine.number}."
+            )

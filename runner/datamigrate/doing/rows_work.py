@@ -1,6 +1,6 @@
 """The four forms that walk a table: choose a slice, change its rows, and look again."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -123,13 +123,15 @@ class RowsWork:
 
     @asynccontextmanager
     async def changing(
-        self, connection: AsyncConnection, bounds: Bounds, thorough: bool
+        self, connection: AsyncConnection, bounds: Bounds, thorough: bool, among: Iterable[Key] | None = None
     ) -> AsyncIterator[set[Key]]:
-        """Around a change: a thorough one compares what is pending before and after, in the same
-        transaction, apart from the keys that are put into the set it gives."""
+        """Around a change of all rows of a slice, or of those `among` the keys: a thorough one compares which of them
+        are pending before and after, in the same transaction, apart from the keys that are put into the set it
+        gives."""
         excused: set[Key] = set()
         with in_slice(bounds):
             before = await self._pending(connection, bounds) if thorough else frozenset()
+            before = before if among is None else before.intersection(among)
             rows = partial(changes.rows_of, self.form, self.keyset, bounds)
             async with self.keeping.around(connection, rows):
                 yield excused
@@ -244,12 +246,13 @@ class ComputeWork(RowsWork):
         chosen, computed = portion.slice, portion.computed
         assert chosen is not None
         assert computed is not None
-        async with self.changing(connection, chosen.bounds, thorough) as excused:
-            excused.update(computed.left_alone)
+        keys = list(zip(*computed.columns[: len(self.keyset.names)], strict=True))
+        # rows that have come into the slice since it was read are a later sweep's
+        async with self.changing(connection, chosen.bounds, thorough, among=keys) as excused:
             rows = await self._write(connection, chosen.bounds, computed)
             if rows < len(computed):
                 # the application has changed some of them meanwhile: a later sweep reads them again
-                excused.update(zip(*computed.columns[: len(self.keyset.names)], strict=True))
+                excused.update(keys)
         alone = len(computed.left_alone)
         return Change(chosen.bounds.upper, chosen.is_last, rows, alone, found=len(computed) + alone)
 

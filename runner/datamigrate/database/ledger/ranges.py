@@ -64,8 +64,8 @@ def read_ranges(connection: Connection, tables: Tables, name: str, expiry: float
 
 
 def held_still(connection: Connection, tables: Tables, name: str, it: Range) -> Range | None:
-    """The range with the cursor that it has now, which stays until the transaction ends; None when it has another
-    owner or end by now."""
+    """The range with the cursor and the size of a batch that it has now, which stay until the transaction ends; None
+    when it has another owner or end by now."""
     t = tables.range
     kept = (
         t.c.migration == name,
@@ -74,8 +74,9 @@ def held_still(connection: Connection, tables: Tables, name: str, it: Range) -> 
         t.c.upper.is_not_distinct_from(encoded(it.upper)),
         t.c.exhausted.is_(False),
     )
-    row = connection.execute(sa.select(t.c.cursor).where(*kept).with_for_update()).one_or_none()
-    return replace(it, cursor=decoded(row.cursor)) if row else None
+    now = sa.select(t.c.cursor, t.c.size, t.c.span).where(*kept).with_for_update()
+    row = connection.execute(now).one_or_none()
+    return replace(it, cursor=decoded(row.cursor), size=row.size, span=row.span) if row else None
 
 
 def occupy(connection: Connection, tables: Tables, owner: Owner, name: str, number: int) -> Claim:

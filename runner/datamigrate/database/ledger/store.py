@@ -183,6 +183,9 @@ class Ledger:
         self, connection: AsyncConnection, claim: Claim, points: Sequence[Key] = ()
     ) -> Claim:
         """Keep where the walk ends, cut at these keys into ranges that others may claim. Raises Fenced."""
+        if points:
+            # ranges are added under the lock that all take first
+            await self.hold_still(connection, claim.migration)
         await self.checkpoint(connection, claim, 0.0, begins=True)
         if points:
             await self.cut(connection, claim.migration, claim, points)
