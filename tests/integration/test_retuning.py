@@ -100,6 +100,7 @@ async def test_more_workers_are_hired_and_surplus_ones_leave(postgres_bench: Ben
 
     ran = await bench.run(bench.form(each_batch(double)), owner=BOB, listen=listen)
     assert ran.outcome == "done", ran.result
-    assert heard == ["workers 3", "workers 1"]
+    # a worker may tell late what it had read before another one heard of the next word
+    assert list(dict.fromkeys(heard)) == ["workers 3", "workers 1"]
     assert len({batch.range for batch in ran.of(BatchDone)[:8]}) >= 2
     bench.assert_done(rows)

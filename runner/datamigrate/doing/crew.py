@@ -167,12 +167,11 @@ class Crew:
     async def _join(self, place: Workplace, job: Job) -> None:
         name = job.step.migration.name
         try:
-            outcome = await self._do(place, job, leads=False)
+            await self._do(place, job, leads=False)
         except Exception as error:
             self._keep(_failure(self.scripts[name], error))
-            return
-        if outcome is not Outcome.DONE:
-            job.ask_again = time.monotonic() + TRY_AGAIN
+        # whatever it was, there is nothing to be had just now; and who leads needs a connection to find out
+        job.ask_again = time.monotonic() + TRY_AGAIN
 
     async def _do(self, place: Workplace, job: Job, leads: bool) -> Outcome:
         assert job.work is not None
