@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy as sa
+from asyncpg import BitString
 from sqlalchemy.dialects import postgresql
 
 import datamigrate
@@ -529,6 +531,14 @@ UNKNOWN: dict[str, tuple[str, list[Any], list[str | None]]] = {
     "composite": ("pair", [(1, "a,b"), (2, None), None], ['(1,"a,b")', "(2,)", None]),
     "point": ("point", [(1.5, 2.0), None], ["(1.5,2)", None]),
     "domain": ("positive", [1, 2, None], ["1", "2", None]),
+    "domain over an array": ("numbers", [[1, 2], [], None], ["{1,2}", "{}", None]),
+    "domain over jsonb": ("document", [{"a": 1}, [1], None], ['{"a": 1}', "[1]", None]),
+    "domain over a composite": ("couple", [(1, "a"), None], ["(1,a)", None]),
+    "multirange": (
+        "int4multirange",
+        [[postgresql.Range(1, 3), postgresql.Range(5, 7)], [], None],
+        ["{[1,3),[5,7)}", "{}", None],
+    ),
     "array of composites": ("pair[]", [[(1, "a"), (2, "b")], [], None], ['{"(1,a)","(2,b)"}', "{}", None]),
 }
 
@@ -541,12 +551,51 @@ async def test_values_of_a_type_that_sqlalchemy_does_not_know_arrive_as_the_driv
     column, values, kept = UNKNOWN[name]
     bench.database.script(
         "CREATE TYPE pair AS (a INTEGER, b TEXT); CREATE DOMAIN positive AS INTEGER CHECK (VALUE > 0);"
+        "CREATE DOMAIN numbers AS INTEGER[]; CREATE DOMAIN document AS JSONB; CREATE DOMAIN couple AS pair;"
         f"CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN);"
         f"INSERT INTO item SELECT i FROM generate_series(0, {len(values) - 1}) i"
     )
     ran = await bench.run(bench.form(writing(Kind(column, None, None, tuple(values)))[1]))
     assert ran.outcome == "done", ran.result
     assert bench.database.rows("SELECT new::text FROM item ORDER BY id") == [(text,) for text in kept]
+
+
+@pytest.mark.parametrize(
+    ("column", "declared", "value"),
+    [
+        ("VARCHAR(3)", sa.String(3), "abcd"),
+        ("VARCHAR(3)", None, "abcd"),
+        ("CHAR(3)", None, "abcd"),
+        ("VARCHAR(3)[]", None, ["abcd"]),
+        ("BIT(3)", None, BitString("1")),
+        ("short", None, "abcd"),
+    ],
+)
+async def test_a_value_that_is_too_long_is_refused_and_not_cut_off(
+    postgres_database: ScratchDatabase, tmp_path: Path, column: str, declared: Any, value: Any
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    bench.database.script(
+        f"CREATE DOMAIN short AS VARCHAR(3); CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN);"
+        "INSERT INTO item VALUES (0)"
+    )
+    ran = await bench.run(bench.form(writing(Kind(column, None, declared, (value,)))[1]))
+    assert ran.outcome == "failed"
+    assert re.search("too long|does not match", str(ran.result.error))
+    assert bench.database.rows("SELECT new, done FROM item") == [(None, None)]
+
+
+@pytest.mark.parametrize("declared", [sa.JSON(), None])
+async def test_none_is_null_in_json_too_and_json_s_own_null_is_what_it_is(
+    bench: Bench, declared: Any
+) -> None:
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, new JSON, done BOOLEAN); INSERT INTO item (id) VALUES (0), (1)"
+    )
+    ran = await bench.run(bench.form(writing(Kind("JSON", "JSON", declared, (None, sa.JSON.NULL)))[1]))
+    assert ran.outcome == "done", ran.result
+    found = bench.database.rows("SELECT CAST(new AS TEXT) FROM item ORDER BY id")
+    assert found == [(None,), ("null",)]
 
 
 @pytest.mark.parametrize("rows", [1, 499, 500, 501, 1_200])

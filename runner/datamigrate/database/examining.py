@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import NoSuchTableError, SAWarning
@@ -51,6 +52,7 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
     """
     facts = await connection.run_sync(_read_facts, form.table, name)
     facts = replace(facts, unfinished=await dialect.unfinished_indexes(connection, form.table))
+    facts = await _named(connection, form, facts)
     _check_columns(name, form, facts)
     _refuse_generated(name, form, facts)
     keyset = _keyset(name, form, facts)
@@ -66,19 +68,33 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
                 "under which different values count as equal: rows could be skipped.",
                 "Walk by another unique key.",
             )
-    return Examined(keyset, await _types_to_write(connection, form, facts), tuple(facts.columns))
+    written_types = tuple(_type_to_write(form, facts, column) for column in form.written)
+    return Examined(keyset, written_types, tuple(facts.columns))
 
 
-async def _types_to_write(
-    connection: AsyncConnection, form: RowsForm, facts: TableFacts
-) -> tuple[sa.types.TypeEngine[Any], ...]:
-    declared = {column: form.table.c[column].type for column in form.written}
-    found = {c: facts.columns[c]["type"] if _is_unknown(kind) else kind for c, kind in declared.items()}
-    if any(map(_is_unknown, found.values())):
-        # SQLAlchemy does not know every type: the database has a name for it all the same
-        named = await column_types(connection, form.table.name, form.table.schema)
-        found = {c: named.get(c, kind) if _is_unknown(kind) else kind for c, kind in found.items()}
-    return tuple(found.values())
+async def _named(connection: AsyncConnection, form: RowsForm, facts: TableFacts) -> TableFacts:
+    """The same with the database's own name for each type that SQLAlchemy does not know."""
+    unknown = [name for name, column in facts.columns.items() if _is_unknown(column["type"])]
+    if not unknown:
+        return facts
+    named = await column_types(connection, form.table.name, form.table.schema)
+    columns = dict(facts.columns)
+    for name in unknown:
+        column = columns[name].copy()
+        column["type"] = named.get(name, column["type"])
+        columns[name] = column
+    return replace(facts, columns=columns)
+
+
+def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
+    declared = form.table.c[column].type
+    return _with_nulls(facts.columns[column]["type"] if _is_unknown(declared) else declared)
+
+
+def _with_nulls(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    # None is NULL, in JSON as everywhere: what was read is written back as it was
+    plain = kind.data_type if isinstance(kind, DOMAIN) else kind
+    return plain.adapt(type(plain), none_as_null=True) if isinstance(plain, sa.JSON) else kind
 
 
 def _is_unknown(kind: sa.types.TypeEngine[Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.dialects.base import RowsToWrite
@@ -28,7 +29,7 @@ class XID(sa.types.UserDefinedType[int]):
 
 async def write_rows(connection: AsyncConnection, write: RowsToWrite) -> int:
     """Write to the rows that are still as they were read; how many those were."""
-    if any(map(_would_be_taken_apart, write.types)):
+    if any(_would_be_taken_apart(_unlimited(kind)) for kind in write.types):
         return await _write_by_hundreds(connection, write)
     # a statement is made of objects that refer to each other, and would keep the rows until the collector
     # comes: they are handed over beside it
@@ -54,9 +55,9 @@ def update_from_arrays(write: RowsToWrite) -> sa.Update:
 
 def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
     # unnest makes a row of every element of an array of arrays, and a column of every field of a composite, which
-    # any type may be that SQLAlchemy does not know itself
+    # any type may be that SQLAlchemy does not know itself; and a multirange is a list to the driver
     plain = kind.impl_instance if isinstance(kind, sa.TypeDecorator) else kind
-    return isinstance(plain, sa.ARRAY | sa.types.UserDefinedType)
+    return isinstance(plain, sa.ARRAY | sa.types.UserDefinedType | AbstractMultiRange | postgresql.DOMAIN)
 
 
 async def _write_by_hundreds(connection: AsyncConnection, write: RowsToWrite) -> int:
@@ -93,7 +94,29 @@ def _written(kind: sa.types.TypeEngine[Any]) -> str:
 
 
 def _types_of(write: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
-    return [*write.key_types, *(v.type for v in write.version), *write.types]
+    return [*write.key_types, *(v.type for v in write.version), *map(_unlimited, write.types)]
+
+
+def _unlimited(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    """The type without a length: a cast to `varchar(3)` would cut a longer text off without a word, while the column
+    itself refuses it."""
+    if isinstance(kind, postgresql.DOMAIN) and not isinstance(kind.data_type, sa.types.NullType):
+        return _unlimited(kind.data_type)
+    if isinstance(kind, sa.ARRAY):
+        return kind.adapt(type(kind), item_type=_unlimited(kind.item_type))
+    if isinstance(kind, sa.TypeDecorator):
+        alike = kind.copy()
+        alike.impl = alike.impl_instance = _unlimited(kind.impl_instance)
+        return alike
+    if isinstance(kind, postgresql.BIT):
+        return postgresql.BIT(varying=True)
+    if isinstance(kind, sa.CHAR):
+        return sa.Text()
+    return kind.adapt(type(kind), length=None) if _has_a_length(kind) else kind
+
+
+def _has_a_length(kind: sa.types.TypeEngine[Any]) -> bool:
+    return isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) and kind.length is not None
 
 
 def _names_of(write: RowsToWrite) -> list[str]:
