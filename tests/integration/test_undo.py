@@ -438,3 +438,121 @@ async def test_rows_that_would_go_unkept_with_deleted_ones_are_told_beforehand(b
     assert isinstance(ran.result.error, SchemaError)
     assert "rows of part change with those of item (ON DELETE CASCADE)" in ran.result.error.message
     assert bench.pending() == 1
+
+
+HOME_OF_PART = (
+    "CREATE TABLE item (id INTEGER PRIMARY KEY, serial INTEGER, old INTEGER UNIQUE, new INTEGER);"
+    "INSERT INTO item SELECT i, i, i, NULL FROM generate_series(1, 8) i;"
+)
+PARTITIONED = (
+    "CREATE TABLE item (id INTEGER PRIMARY KEY, serial INTEGER, old INTEGER, new INTEGER) PARTITION BY RANGE (id);"
+    "CREATE TABLE low PARTITION OF item FOR VALUES FROM (0) TO (5);"
+    "CREATE TABLE high PARTITION OF item FOR VALUES FROM (5) TO (100);"
+    "INSERT INTO item SELECT i, i, i, NULL FROM generate_series(1, 8) i;"
+)
+DELETED = "migrate = delete_rows(item, pending=pending, undo_log=True)"
+REFERENCES = {
+    "an update that empties": (
+        HOME_OF_PART + "CREATE TABLE part (of INTEGER REFERENCES item (old) ON UPDATE SET NULL)",
+        "migrate = update_rows(item, pending=item.c.old < 50, undo_log=True, values={item.c.old: item.c.old + 100})",
+    ),
+    "a partition that is referred to": (
+        PARTITIONED + "CREATE TABLE part (of INTEGER REFERENCES low (id) ON DELETE CASCADE)",
+        DELETED,
+    ),
+    "the whole of a partition": (
+        PARTITIONED + "CREATE TABLE part (of INTEGER REFERENCES item (id) ON DELETE CASCADE)",
+        DELETED.replace("(item", "(sa.table('low', *[sa.column(c.name, c.type) for c in item.c])").replace(
+            "pending=pending", "pending=sa.column('new').is_(None)"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFERENCES)
+async def test_a_change_that_would_reach_rows_that_the_log_does_not_have_is_refused(
+    postgres_bench: Bench, what: str
+) -> None:
+    bench = postgres_bench
+    tables, form = REFERENCES[what]
+    bench.database.script(tables)
+    ran = await bench.run(bench.script(HOME + form))
+    assert ran.outcome == "failed"
+    assert "rows of part change with those of" in str(ran.result.error)
+
+
+async def test_a_table_behind_the_first_schema_of_the_path_is_looked_at_too(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    name = bench.database.scalar("SELECT current_database()")
+    bench.database.script(
+        "CREATE SCHEMA first; CREATE TABLE item (id INTEGER PRIMARY KEY, serial INTEGER, old INTEGER, new INTEGER);"
+        "CREATE TABLE part (of INTEGER REFERENCES item (id) ON DELETE CASCADE); INSERT INTO item VALUES (1);"
+        f'ALTER DATABASE "{name}" SET search_path = first, public;'
+    )
+    ran = await bench.run(bench.script(HOME + DELETED))
+    assert ran.outcome == "failed"
+    assert "ON DELETE CASCADE" in str(ran.result.error)
+
+
+async def test_a_revert_from_where_the_clocks_are_others_brings_everything_back(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    name = bench.database.scalar("SELECT current_database()")
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, at timestamptz, raw bytea, done boolean);"
+        "INSERT INTO item SELECT i, '2026-03-01 12:00+00'::timestamptz, '\\x00ff' FROM generate_series(1, 8) i;"
+    )
+    look = "SELECT id, extract(epoch FROM at), encode(raw, 'hex'), done FROM item ORDER BY id"
+    before = bench.database.rows(look)
+    script = bench.script(
+        'item = sa.table("item", sa.column("id"), sa.column("at", sa.DateTime(timezone=True)), sa.column("raw"), '
+        'sa.column("done", sa.Boolean))\n'
+        "migrate = update_rows(item, pending=item.c.done.is_(None), undo_log=True, values={item.c.done: True, "
+        "item.c.at: sa.func.now(), item.c.raw: sa.func.decode('ff00', 'hex')})"
+    )
+    async with opened(bench.database) as database:
+        assert (await bench.run_on(database, script)).outcome == "done"
+    bench.database.script(
+        f"ALTER DATABASE \"{name}\" SET timezone = 'Asia/Tokyo'; ALTER DATABASE \"{name}\" SET bytea_output = 'escape';"
+    )
+    async with opened(bench.database) as database:
+        assert (await revert_on(database, script)).rows == 8
+    assert bench.database.rows(look) == before
+
+
+@pytest.mark.parametrize("form", ["update", "delete"])
+async def test_a_table_may_be_named_like_a_part_of_our_statements(bench: Bench, form: str) -> None:
+    bench.database.script(
+        "CREATE TABLE entry (id INTEGER PRIMARY KEY, serial INTEGER, old INTEGER, new INTEGER);"
+        "INSERT INTO entry VALUES (1, 1, 1, NULL), (2, 2, 2, NULL);"
+    )
+    before = bench.database.rows("SELECT * FROM entry ORDER BY id")
+    script = bench.script(kept(form).replace('sa.table("item"', 'sa.table("entry"'))
+    async with opened(bench.database) as database:
+        assert (await bench.run_on(database, script)).outcome == "done"
+        assert (await revert_on(database, script)).rows == 2
+    assert bench.database.rows("SELECT * FROM entry ORDER BY id") == before
+
+
+@pytest.mark.parametrize(
+    ("form", "refused"),
+    [
+        ("@compute_rows(item, pending=pending, reads=[item.c.old], writes=[item.c.new])\n"
+         'def migrate(row):\n    return {"new": row.old * 2}', True),
+        ("migrate = update_rows(item, pending=pending, undo_log=True, values={item.c.new: item.c.old * 2})", True),
+        ("migrate = update_rows(item, pending=pending, values={item.c.new: item.c.old * 2})", False),
+    ],
+)  # fmt: skip
+async def test_rows_of_a_table_and_of_its_heirs_are_not_taken_for_each_other(
+    postgres_bench: Bench, form: str, refused: bool
+) -> None:
+    bench = postgres_bench
+    bench.database.script(
+        HOME_OF_PART + "CREATE TABLE heir () INHERITS (item); INSERT INTO heir VALUES (1, 9, 70);"
+    )
+    ran = await bench.run(bench.script(HOME + form))
+    assert ran.outcome == ("failed" if refused else "done")
+    if refused:
+        assert "heir inherit from item" in str(ran.result.error)
+    assert bench.pending() == (9 if refused else 0)

@@ -59,12 +59,12 @@ def test_postgresql_keeps_in_the_statement_that_deletes() -> None:
 
 def test_only_what_is_as_the_batch_left_it_is_put_back_and_the_latest_of_each_row() -> None:
     assert text("postgresql", log("postgresql").put_back(PART)) == (
-        "UPDATE users SET now=CAST(CAST(entry.before AS JSON) ->> 0 AS numeric(10,2)) "
-        "FROM datamigrate_undo AS entry WHERE entry.id IN (SELECT max(latest.id) AS max_1 "
+        "UPDATE users SET now=CAST(CAST(datamigrate_entry.before AS JSON) ->> 0 AS numeric(10,2)) "
+        "FROM datamigrate_undo AS datamigrate_entry WHERE datamigrate_entry.id IN (SELECT max(latest.id) AS max_1 "
         f"FROM datamigrate_undo AS latest WHERE latest.migration = 'fill' AND latest.shape = '{UPDATED}' "
         "AND latest.outcome IS NULL AND latest.id BETWEEN 3 AND 9 GROUP BY latest.key) "
-        "AND users.id = CAST(CAST(entry.key AS JSON) ->> 0 AS bigint) "
-        "AND CAST(json_build_array(CAST(users.now AS TEXT)) AS TEXT) = entry.after"
+        "AND users.id = CAST(CAST(datamigrate_entry.key AS JSON) ->> 0 AS bigint) "
+        "AND CAST(json_build_array(CAST(users.now AS TEXT)) AS TEXT) = datamigrate_entry.after"
     )
 
 

@@ -59,6 +59,12 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
     _refuse_key_writes(name, form, keyset)
     _refuse_masked_key(name, form, keyset)
     _check_unique(name, keyset, facts)
+    if (heirs := await dialect.heirs(connection, form.table)) and _goes_by_key(form):
+        raise KeyUnfit(
+            f"{name}: {', '.join(heirs)} inherit from {form.table.name}, whose key is not unique among their rows: one row "
+            "would be taken for another.",
+            "Let the database compute the values (update_rows, without undo_log), or turn them into partitions.",
+        )
     await _check_nulls(connection, name, keyset, facts)
     await _check_kinds(connection, name, keyset)
     for column in keyset.names:
@@ -128,6 +134,10 @@ def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> Tab
             if i["unique"] and None not in i["column_names"] and not _is_partial(i)
         }
     return TableFacts(columns, primary, {"": frozenset(primary)} | constraints | indexes)
+
+
+def _goes_by_key(form: RowsForm) -> bool:
+    return isinstance(form, ComputeRows) or form.options.undo_log
 
 
 def _is_partial(index: Any) -> bool:

@@ -11,7 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-EXACT = ("datestyle", "ISO"), ("intervalstyle", "postgres"), ("extra_float_digits", "1")
+EXACT = (
+    ("datestyle", "ISO"),
+    ("intervalstyle", "postgres"),
+    ("extra_float_digits", "1"),
+    ("bytea_output", "hex"),
+)
 """What PostgreSQL's texts depend on: with these, no value is rounded and none can be read in two ways."""
 
 
@@ -36,6 +41,12 @@ def value(
 def exactly() -> sa.Select[Any]:
     """A SELECT that lets PostgreSQL write texts that are read back as they were, in this transaction."""
     return sa.select(*(sa.func.set_config(name, value, True).label(name) for name, value in EXACT))
+
+
+def timezone() -> sa.Select[Any]:
+    """Where PostgreSQL's clocks stand, which the text of a moment depends on; so do a script's own expressions, and so it
+    is kept and not chosen."""
+    return sa.select(sa.func.current_setting("timezone"))
 
 
 def _packed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

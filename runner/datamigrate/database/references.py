@@ -46,9 +46,14 @@ SELECT k.conrelid::regclass::text,
        k.confupdtype::text, k.confdeltype::text,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.confrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype = 'f' AND k.conparentid = 0
-AND c.relname = :name AND n.nspname = coalesce(:schema, current_schema())
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_constraint k ON k.confrelid = c.oid OR k.confrelid IN (SELECT relid FROM pg_partition_tree(c.oid))
+WHERE k.contype = 'f'
+-- of a key that is the same for every partition, on either side, one is enough
+AND (k.confrelid = c.oid OR k.conparentid = 0)
+AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.confrelid = k.confrelid)
+AND c.relname = :name
+AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
 ORDER BY 1, 2
 """
 

@@ -22,16 +22,21 @@ CHANGED = "changed since"
 
 @dataclass(frozen=True)
 class Shape:
-    """What the images of an entry are of. Of a row that was deleted the log has all columns."""
+    """What the images of an entry are of, and in which time zone they were written, where that matters. Of a row that
+    was deleted the log has all columns."""
 
     table: str
     schema: str | None
     key: tuple[str, ...]
     columns: tuple[str, ...]
     deleted: bool
+    timezone: str | None = None
 
     def __str__(self) -> str:
-        return json.dumps({"v": VERSION} | asdict(self), separators=(",", ":"))
+        kept = asdict(self)
+        if self.timezone is None:
+            del kept["timezone"]
+        return json.dumps({"v": VERSION} | kept, separators=(",", ":"))
 
 
 def shape_from(text: str) -> Shape:
@@ -125,12 +130,20 @@ class UndoLog:
         """Forget rows kept since the `mark` that are as they were: they were left alone."""
         return sa.delete(self.undo).where(self.undo.c.id > mark, self.undo.c.after == self.undo.c.before)
 
+    def as_written(self) -> sa.Select[Any] | None:
+        """A SELECT that has this transaction write images as those of the log were written; None where that is so
+        anyway."""
+        zone = self.shape.timezone
+        return (
+            None if zone is None else sa.select(sa.func.set_config("timezone", zone, True).label("timezone"))
+        )
+
     # putting back -----------------------------------------------------------------------------------
 
     def put_back(self, part: Part) -> sa.Update | sa.Insert:
         """Give the rows of this part of the entries their old values, or their being; of a row with several
         entries the latest counts. Rows that are not as the batch left them are passed over."""
-        entry = self.undo.alias("entry")
+        entry = self.undo.alias("datamigrate_entry")
         latest = entry.c.id.in_(self._latest(part))
         olds = {
             name: value(self.dialect, entry.c.before, i, self.types[name])
@@ -163,7 +176,7 @@ class UndoLog:
     def look_at(self, entries: Sequence[int]) -> sa.Select[Any]:
         """The rows of these entries as they are: the entry's number, whether the row is there, its key as the log
         has it, and the columns; the latest first."""
-        entry = self.undo.alias("entry")
+        entry = self.undo.alias("datamigrate_entry")
         keys = [value(self.dialect, entry.c.key, i, self.types[n]) for i, n in enumerate(self.shape.key)]
         return (
             sa.select(entry.c.id, self.key[0].is_not(None), *keys, *self.columns)

@@ -1,6 +1,6 @@
 """Keeping, in a batch's transaction, what the batch is about to change."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,9 +12,9 @@ from datamigrate.authoring.forms import DeleteRows, RowsForm
 from datamigrate.database.column_types import column_types
 from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
-from datamigrate.database.images import FUNCTIONS, exactly
+from datamigrate.database.images import FUNCTIONS, exactly, timezone
 from datamigrate.database.keyset import Keyset
-from datamigrate.database.references import references_to
+from datamigrate.database.references import Reference, references_to
 from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
 
@@ -116,17 +116,37 @@ async def keeping_for(
     bring everything back."""
     if not form.options.undo_log:
         return NOTHING_KEPT
-    dialect, deletes = database.dialect, isinstance(form, DeleteRows)
+    dialect, deletes, zone = database.dialect, isinstance(form, DeleteRows), None
     async with database.looking() as connection:
         types = await column_types(connection, form.table.name, form.table.schema)
-        taken = await connection.run_sync(references_to, form.table) if deletes else []
-    if lost := [r for r in taken if r.on_delete in ("CASCADE", "SET NULL", "SET DEFAULT")]:
-        raise SchemaError(
-            f"{name}: rows of {lost[0].table} change with those of {form.table.name} (ON DELETE "
-            f"{lost[0].on_delete}), and the undo log would not have them.",
-            "Delete those first, in a data migration with an undo log of its own, or take out undo_log=True.",
-        )
+        _refuse_lost(name, form, await connection.run_sync(references_to, form.table))
+        if dialect.reads_while_writing:
+            zone = await connection.scalar(timezone())
     columns = tuple(types) if deletes else form.written
-    shape = Shape(form.table.name, form.table.schema, keyset.names, columns, deletes)
+    shape = Shape(form.table.name, form.table.schema, keyset.names, columns, deletes, zone)
     log = UndoLog(dialect.name, undo, name, form.table, shape, types)
     return KeptAtOnce(log) if dialect.reads_while_writing else KeptBeforehand(log, dialect)
+
+
+def _refuse_lost(name: str, form: RowsForm, references: Sequence[Reference]) -> None:
+    """A change that cascades to other tables is not in the log; an update's comes back by itself only where it
+    cascades."""
+    if isinstance(form, DeleteRows):
+        lost = [(r, f"DELETE {r.on_delete}") for r in references if r.on_delete in ("CASCADE", *_EMPTIED)]
+    else:
+        written = set(form.written)
+        lost = [
+            (r, f"UPDATE {r.on_update}")
+            for r in references
+            if r.on_update in _EMPTIED and written.intersection(r.referred)
+        ]
+    if lost:
+        reference, action = lost[0]
+        raise SchemaError(
+            f"{name}: rows of {reference.table} change with those of {form.table.name} (ON {action}), and the undo log "
+            "would not have them.",
+            "Change those first, in a data migration with an undo log of its own, or take out undo_log=True.",
+        )
+
+
+_EMPTIED = ("SET NULL", "SET DEFAULT")

@@ -72,6 +72,7 @@ class RevertWork:
         # usually once: more often where a row has several entries, or entries have several shapes
         while (of_one := await self._of_one_shape(connection, part)) is not None:
             log, alike = of_one
+            await prepare_for(connection, log)
             await connection.execute(log.put_back(alike))
             outcomes = list(await connection.scalars(log.settle(alike)))
             undone += outcomes.count(UNDONE)
@@ -124,6 +125,12 @@ class RevertWork:
     @property
     def _pending(self) -> tuple[sa.ColumnElement[bool], ...]:
         return self.undo.c.migration == self.migration, self.undo.c.outcome.is_(None)
+
+
+async def prepare_for(connection: AsyncConnection, log: UndoLog) -> None:
+    """Let this transaction write images as those of the log were written."""
+    if (setting := log.as_written()) is not None:
+        await connection.execute(setting)
 
 
 async def revert_work(database: Database, name: str, undo: sa.Table) -> RevertWork:

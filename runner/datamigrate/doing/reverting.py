@@ -16,7 +16,7 @@ from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.result import Result
-from datamigrate.doing.revert_work import RevertWork
+from datamigrate.doing.revert_work import RevertWork, prepare_for
 from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import Settings, for_script
 from datamigrate.doing.stint import Stint
@@ -126,6 +126,7 @@ async def _rows_of(
     for shape, log in work.logs.items():
         mine = [entry for entry, of in entries if of == shape]
         width = len(log.shape.key)
+        await prepare_for(connection, log)
         for entry, is_there, *values in await connection.execute(log.look_at(mine)):
             columns = dict(zip(log.shape.columns, values[width:], strict=True))
             rows[entry] = (tuple(values[:width]), columns if is_there else None)

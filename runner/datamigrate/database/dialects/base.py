@@ -110,6 +110,9 @@ class Dialect(Protocol):
     async def unfinished_indexes(self, connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
         """The table's indexes that were not made to the end, and so do not see to anything."""
 
+    async def heirs(self, connection: AsyncConnection, table: sa.TableClause) -> tuple[str, ...]:
+        """Tables whose rows are also rows of this one, without its key being unique among them."""
+
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:

@@ -72,6 +72,11 @@ SELECT i.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
 WHERE x.indrelid = CAST(CAST(:relation AS text) AS regclass) AND NOT x.indisvalid
 """
 
+_HEIRS = """
+SELECT i.inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
+WHERE c.oid = CAST(CAST(:relation AS text) AS regclass) AND c.relkind IN ('r', 'f') ORDER BY 1
+"""
+
 _TOUCHED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
 
 _UPDATES = """
@@ -210,6 +215,11 @@ class PostgreSQL:
         """CREATE INDEX CONCURRENTLY leaves one behind when it fails."""
         found = await connection.scalars(sa.text(_UNFINISHED), {"relation": _quoted(table)})
         return frozenset(found)
+
+    async def heirs(self, connection: AsyncConnection, table: sa.TableClause) -> tuple[str, ...]:
+        """Those that inherit from it; partitions share one key."""
+        found = await connection.scalars(sa.text(_HEIRS), {"relation": _quoted(table)})
+        return tuple(found)
 
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str

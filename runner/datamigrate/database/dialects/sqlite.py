@@ -145,6 +145,10 @@ class SQLite:
         """An index is made whole or not at all."""
         return frozenset()
 
+    async def heirs(self, connection: AsyncConnection, table: sa.TableClause) -> tuple[str, ...]:
+        """Tables do not inherit."""
+        return ()
+
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:
