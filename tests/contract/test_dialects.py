@@ -454,6 +454,12 @@ KINDS = {
     "enum by name": Kind("colour", "VARCHAR(5)", sa.Enum("RED", "GREEN", name="colour"), ("RED", None)),
     "array of integers": Kind("INTEGER[]", None, sa.ARRAY(sa.Integer), ([1, None, 3], [], None)),
     "array of texts": Kind("TEXT[]", None, postgresql.ARRAY(sa.Text), (["it's", "{,}", ""], [], None)),
+    "array of dates": Kind(
+        "DATE[]", None, sa.ARRAY(sa.Date), ([dt.date.max, None, dt.date(2026, 3, 29)], [], None)
+    ),
+    "range of moments": Kind(
+        "TSTZRANGE", None, postgresql.TSTZRANGE(), (postgresql.Range(ZONED, ZONED.replace(year=9999)), None)
+    ),
     "an author's own type": Kind("INTEGER", "INTEGER", Cents(), (Decimal("1.25"), Decimal(0), None)),
     "an author's own array": Kind("INTEGER[]", None, Counts(), ([1, 2], [], None)),
     "undeclared integer": Kind("BIGINT", "BIGINT", None, (2**40, 0, None)),
@@ -558,6 +564,26 @@ async def test_values_of_a_type_that_sqlalchemy_does_not_know_arrive_as_the_driv
     ran = await bench.run(bench.form(writing(Kind(column, None, None, tuple(values)))[1]))
     assert ran.outcome == "done", ran.result
     assert bench.database.rows("SELECT new::text FROM item ORDER BY id") == [(text,) for text in kept]
+
+
+@pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])
+async def test_the_last_day_there_is_and_infinity_are_kept_apart_as_values_and_as_keys(
+    postgres_database: ScratchDatabase, tmp_path: Path, kind: str
+) -> None:
+    bench = Bench(postgres_database, tmp_path)
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER, until {kind}, new {kind}, PRIMARY KEY (until, id));"
+        "INSERT INTO item SELECT 1, v FROM unnest('{infinity,-infinity,9999-12-31,0001-01-01,2026-03-29}'"
+        f"::{kind}[]) v"
+    )
+    numbers = [sa.column("id", sa.Integer), sa.column("until"), sa.column("new")]
+    item = sa.table("item", *numbers)
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.until], writes=[item.c.new]
+    )
+    ran = await bench.run(bench.form(decorate(lambda row: {"new": row.until})))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT count(*), count(*) FILTER (WHERE new = until) FROM item") == [(5, 5)]
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,32 @@ resuming at a misread key would lose rows.
 import base64
 import json
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from datamigrate.words.errors import KeyUnfit
+from datamigrate.words.infinity import InfiniteDate, InfiniteMoment, infinite_day, infinite_moment
 from datamigrate.words.migration import Key, KeyValue
 
 VERSION = 1
 
 _Encode = Callable[[Any], str]
 _Decode = Callable[[str], KeyValue]
+
+
+def _end_of_moments(end: datetime) -> str:
+    return f"{end}{'Z' if end.tzinfo else ''}"
+
+
+def _moment_at_the_end(text: str) -> datetime:
+    return infinite_moment(not text.startswith("-"), UTC if text.endswith("Z") else None)
+
+
+def _day_at_the_end(text: str) -> date:
+    return infinite_day(not text.startswith("-"))
+
 
 # The nearest ancestor counts: drivers bring their own UUID, and a datetime must not be taken for a date.
 _TAGS: dict[type, tuple[str, _Encode, _Decode]] = {
@@ -28,6 +42,8 @@ _TAGS: dict[type, tuple[str, _Encode, _Decode]] = {
     bytes: ("bytes", lambda v: base64.b64encode(v).decode(), base64.b64decode),
     UUID: ("uuid", str, UUID),
     Decimal: ("decimal", str, Decimal),
+    InfiniteMoment: ("infinite moment", _end_of_moments, _moment_at_the_end),
+    InfiniteDate: ("infinite date", InfiniteDate.isoformat, _day_at_the_end),
     datetime: ("datetime", datetime.isoformat, datetime.fromisoformat),
     date: ("date", date.isoformat, date.fromisoformat),
     time: ("time", time.isoformat, time.fromisoformat),

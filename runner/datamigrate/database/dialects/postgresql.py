@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces
+from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
 from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
@@ -119,6 +120,7 @@ class PostgreSQL:
                 else {}
             ),
         )
+        event.listen(engine.sync_engine, "connect", _take_over_dates)
         event.listen(engine.sync_engine, "handle_error", _give_up_if_outdated)
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
@@ -248,6 +250,10 @@ class PostgreSQL:
     ) -> None:
         """A server cannot call them."""
         raise NotImplementedError
+
+
+def _take_over_dates(connection: Any, _record: Any) -> None:
+    connection.run_async(take_over_dates)
 
 
 def _give_up_if_outdated(context: ExceptionContext) -> None:
