@@ -178,3 +178,62 @@ def test_in_a_schema_of_its_own_the_index_is_named_with_it(
         'op.create_index("ix_nicknames_person", "nicknames", ["person"], schema="hr", '
         "postgresql_concurrently=True)"
     )
+
+
+PARTITIONS = {
+    "RANGE (id)": ("FROM (0) TO (15000)", "FROM (15000) TO (100000)"),
+    "LIST (shard)": ("IN (0)", "IN (1)"),
+    "HASH (id)": ("WITH (modulus 2, remainder 0)", "WITH (modulus 2, remainder 1)"),
+}
+
+
+def partition_people(database: ScratchDatabase, by: str, count: int) -> None:
+    first, second = PARTITIONS[by]
+    database.script(
+        "DROP TABLE people;"
+        "CREATE TABLE people (id integer, shard integer, first text, last text, full_name text, nick text, "
+        f"PRIMARY KEY (id, shard)) PARTITION BY {by};"
+        f"CREATE TABLE people_0 PARTITION OF people FOR VALUES {first};"
+        f"CREATE TABLE people_1 PARTITION OF people FOR VALUES {second};"
+        f"INSERT INTO people SELECT i, i % 2, 'First' || i, 'Last' || i FROM generate_series(1, {count}) i"
+    )
+
+
+@pytest.mark.parametrize("analyzed", [True, False], ids=["analyzed", "not analyzed"])
+@pytest.mark.parametrize("by", PARTITIONS)
+def test_a_walk_by_the_primary_key_of_a_partitioned_table_is_never_refused(
+    postgres_project: Project, postgres_database: ScratchDatabase, by: str, analyzed: bool
+) -> None:
+    partition_people(postgres_database, by, 2 * MANY)
+    analyze(postgres_database, analyzed)
+    postgres_project.write_script("full_name", FULL_NAME)
+    assert slow_in(postgres_project, exits=0) == []
+    postgres_project.quick("run")
+    assert named_people(postgres_database) == 2 * MANY
+
+
+def test_a_partition_that_lacks_the_index_of_the_others_is_refused(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    partition_people(postgres_database, "LIST (shard)", 2 * MANY)
+    postgres_database.script("CREATE INDEX ON people_0 (first, id, shard); ANALYZE")
+    by_name = BY_NAME.replace("people.c.id)", "people.c.id, people.c.shard)")
+    postgres_project.write_script(
+        "by_name", f'people.append_column(sa.column("shard", sa.Integer))\n{by_name}'
+    )
+    [slow] = slow_in(postgres_project)
+    assert (slow["table"], slow["per_row"]) == ("people_1", False)
+    postgres_database.script("CREATE INDEX ON people_1 (first, id, shard)")
+    assert slow_in(postgres_project, exits=0) == []
+
+
+def test_a_large_table_of_the_same_name_in_another_schema_does_not_matter(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 100)
+    postgres_database.script(
+        "CREATE SCHEMA other; CREATE TABLE other.people AS "
+        f"SELECT i AS id, 'First' || i AS first FROM generate_series(1, {MANY}) i; ANALYZE"
+    )
+    postgres_project.write_script("by_name", BY_NAME)
+    assert slow_in(postgres_project, exits=0) == []

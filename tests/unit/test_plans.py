@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from datamigrate.thought.plans import Slow
-from datamigrate.thought.postgresql_plans import slow_parts
+from datamigrate.thought.postgresql_plans import Relation, slow_parts
+
+
+def sizes(**rows: int) -> dict[Relation, int]:
+    return {("public", table): number for table, number in rows.items()}
 
 
 def scan(table: str, condition: str = "", **more: Any) -> dict[str, Any]:
@@ -23,21 +29,39 @@ def update(*children: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_index_walk_is_not_slow() -> None:
-    assert slow_parts(update(), {"orders": 1_000_000}) == ()
+    assert slow_parts(update(), sizes(orders=1_000_000)) == ()
 
 
 def test_a_large_table_read_for_every_batch_is_slow() -> None:
     plan = {"Node Type": "ModifyTable", "Plans": [scan("orders", "(total IS NULL)")]}
-    assert slow_parts(plan, {"orders": 50_000}) == (Slow("orders", 50_000, False),)
+    assert slow_parts(plan, sizes(orders=50_000)) == (Slow("orders", 50_000, False),)
+
+
+def test_a_table_is_as_large_as_the_one_in_its_own_schema() -> None:
+    both = {("hr", "orders"): 50_000, ("public", "orders"): 40}
+    assert slow_parts(scan("orders"), both) == ()
+    assert slow_parts(scan("orders", Schema="hr"), both) == (Slow("hr.orders", 50_000, False),)
+
+
+@pytest.mark.parametrize("kind", ["Append", "Merge Append"])
+def test_the_first_rows_of_the_indexes_of_partitions_are_found_at_once(kind: str) -> None:
+    parts = [{"Node Type": "Index Only Scan", "Relation Name": f"orders_{i}"} for i in range(2)]
+    rows = sizes(orders_0=50_000, orders_1=50_000, orders_2=50_000)
+    gathered = {"Node Type": kind, "Plans": parts}
+    assert slow_parts({"Node Type": "Limit", "Plans": [gathered]}, rows) == ()
+    assert len(slow_parts({"Node Type": "Aggregate", "Plans": [gathered]}, rows)) == 2
+    lacking = {"Node Type": "Sort", "Plans": [scan("orders_2")]}
+    plan = {"Node Type": "Limit", "Plans": [gathered | {"Plans": [*parts, lacking]}]}
+    assert slow_parts(plan, rows) == (Slow("orders_2", 50_000, False),)
 
 
 def test_a_small_table_may_be_read_for_every_batch() -> None:
-    assert slow_parts({"Plans": [scan("kinds")]}, {"kinds": 40}) == ()
+    assert slow_parts({"Plans": [scan("kinds")]}, sizes(kinds=40)) == ()
 
 
 def test_a_table_read_for_every_row_is_slow_even_when_it_is_not_large() -> None:
     lines = scan("lines", "(order_id = orders.id)", **{"Parent Relationship": "SubPlan"})
-    [slow] = slow_parts(update(lines), {"lines": 5_000})
+    [slow] = slow_parts(update(lines), sizes(lines=5_000))
     assert slow == Slow("lines", 5_000, True, ("order_id",))
     assert str(slow) == "reads all of lines (about 5,000 rows) for every row of a batch"
     assert slow.sql == "CREATE INDEX CONCURRENTLY ix_lines_order_id ON lines (order_id)"
@@ -49,12 +73,12 @@ def test_a_table_read_for_every_row_is_slow_even_when_it_is_not_large() -> None:
 
 def test_what_lies_below_a_repeated_part_is_repeated_too() -> None:
     deep = {"Node Type": "Aggregate", "Parent Relationship": "SubPlan", "Plans": [scan("lines")]}
-    assert [slow.per_row for slow in slow_parts(update(deep), {"lines": 5_000})] == [True]
+    assert [slow.per_row for slow in slow_parts(update(deep), sizes(lines=5_000))] == [True]
 
 
 def test_a_filter_that_cannot_be_read_names_no_index() -> None:
     plan = {"Plans": [scan("orders", "((((")]}
-    assert slow_parts(plan, {"orders": 50_000}) == (Slow("orders", 50_000, False),)
+    assert slow_parts(plan, sizes(orders=50_000)) == (Slow("orders", 50_000, False),)
 
 
 def test_names_are_quoted_in_sql_where_they_have_to_be() -> None:

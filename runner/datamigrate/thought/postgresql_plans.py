@@ -8,13 +8,20 @@ from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
 Node = Mapping[str, Any]
 
+Relation = tuple[str, str]
+"""A schema, and the name of a table in it."""
+
 _INDEX_SCANS = frozenset({"Index Scan", "Index Only Scan"})
+_APPENDS = frozenset({"Append", "Merge Append"})
 _JOIN_CONDITIONS = ("Hash Cond", "Merge Cond", "Join Filter")
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A node of a plan where it stands: below what, repeated for every row or not, joined on what."""
+    """A node of a plan where it stands: below what, repeated for every row or not, joined on what.
+
+    What partitions give together is what each gives: below what they are appended, each of them stands.
+    """
 
     node: Node
     parent: Node
@@ -22,12 +29,12 @@ class _Seen:
     joined_on: str = ""
 
 
-def tables_in(plan: Node) -> frozenset[str]:
-    """The names of all tables that a plan reads."""
-    return frozenset(str(seen.node["Relation Name"]) for seen in _all(plan) if "Relation Name" in seen.node)
+def tables_in(plan: Node) -> frozenset[Relation]:
+    """All tables that a plan reads."""
+    return frozenset(_relation(seen.node) for seen in _all(plan) if "Relation Name" in seen.node)
 
 
-def slow_parts(plan: Node, sizes: Mapping[str, int], walk: Walk | None = None) -> tuple[Slow, ...]:
+def slow_parts(plan: Node, sizes: Mapping[Relation, int], walk: Walk | None = None) -> tuple[Slow, ...]:
     """What is slow in a plan, given how many rows each table has.
 
     That is a large table read from end to end or sorted for each batch, or one of more than a few rows read
@@ -46,17 +53,21 @@ def unavoidable(found: tuple[Slow, ...], discouraged: Node) -> tuple[Slow, ...]:
     still: set[tuple[str | None, bool]] = {
         (_name(seen.node), False) for seen in _all(discouraged) if _reads_all(seen)
     }
-    still |= {(_sorted_table(seen.node), True) for seen in _all(discouraged) if _sorts(seen.node)}
+    still |= {
+        (_name(table), True)
+        for seen in _all(discouraged)
+        if _sorts(seen.node) and (table := _sorted_table(seen.node))
+    }
     return distinct(slow for slow in found if (slow.table, slow.sorts) in still)
 
 
-def _slow(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | None:
+def _slow(seen: _Seen, sizes: Mapping[Relation, int], walk: Walk | None) -> Slow | None:
     if _sorts(seen.node):
         return _slow_sort(seen, sizes, walk)
     if not _reads_all(seen):
         return None
     table, alias = str(seen.node["Relation Name"]), str(seen.node.get("Alias", ""))
-    rows = sizes.get(table, 0)
+    rows = sizes.get(_relation(seen.node), 0)
     if not is_worth_telling(rows, seen.per_row):
         return None
     if walk is not None and table == alias == walk.table and not seen.per_row:
@@ -71,16 +82,16 @@ def _slow(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | No
     )
 
 
-def _slow_sort(seen: _Seen, sizes: Mapping[str, int], walk: Walk | None) -> Slow | None:
+def _slow_sort(seen: _Seen, sizes: Mapping[Relation, int], walk: Walk | None) -> Slow | None:
     """Only the walk sorts what it needs but the first rows of; then all rows behind the cursor are sorted."""
     table = _sorted_table(seen.node)
-    if walk is None or table is None or table.rpartition(".")[2] != walk.table:
+    if walk is None or table is None or table["Relation Name"] != walk.table:
         return None
-    rows = sizes.get(walk.table, 0)
+    rows = sizes.get(_relation(table), 0)
     is_cut = seen.parent.get("Node Type") == "Limit"
     if not is_worth_telling(rows if is_cut else int(seen.node.get("Plan Rows", 0)), per_row=False):
         return None
-    return Slow(table, rows, False, walk.key, sorts=True)
+    return Slow(_name(table), rows, False, walk.key, sorts=True)
 
 
 def _all(
@@ -91,7 +102,8 @@ def _all(
     conditions = " AND ".join(str(node[name]) for name in _JOIN_CONDITIONS if name in node)
     for child in node.get("Plans", ()):
         inner = node.get("Node Type") == "Nested Loop" and child.get("Parent Relationship") == "Inner"
-        yield from _all(child, node, repeated or inner, conditions or joined_on)
+        above = parent if node.get("Node Type") in _APPENDS else node
+        yield from _all(child, above, repeated or inner, conditions or joined_on)
 
 
 def _reads_all(seen: _Seen) -> bool:
@@ -108,12 +120,16 @@ def _sorts(node: Node) -> bool:
     return node.get("Node Type") == "Sort"
 
 
-def _sorted_table(node: Node) -> str | None:
-    """The table below a sort, if it is one alone."""
-    names = {_name(seen.node) for seen in _all(node) if "Relation Name" in seen.node}
-    return names.pop() if len(names) == 1 else None
+def _sorted_table(node: Node) -> Node | None:
+    """What reads the table below a sort, if it is one alone."""
+    found = {_relation(seen.node): seen.node for seen in _all(node) if "Relation Name" in seen.node}
+    return next(iter(found.values())) if len(found) == 1 else None
+
+
+def _relation(node: Node) -> Relation:
+    return str(node.get("Schema", "public")), str(node.get("Relation Name", ""))
 
 
 def _name(node: Node) -> str:
-    schema, table = str(node.get("Schema", "public")), str(node.get("Relation Name", ""))
+    schema, table = _relation(node)
     return table if schema == "public" else f"{schema}.{table}"

@@ -1,6 +1,7 @@
 """What PostgreSQL's planner thinks of a statement: how many rows it gives, and which parts of it are slow."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,14 +11,17 @@ from sqlalchemy.sql.visitors import cloned_traverse
 
 from datamigrate.database.dialects.postgresql_settings import set_local
 from datamigrate.thought.plans import Slow, Walk
-from datamigrate.thought.postgresql_plans import slow_parts, tables_in, unavoidable
+from datamigrate.thought.postgresql_plans import Relation, slow_parts, tables_in, unavoidable
 
 # as the planner reckons it: by statistics, and by the size of what has come since
 _SIZES = """
-SELECT relname, max(CASE WHEN reltuples > 0 AND relpages > 0
-                         THEN reltuples / relpages * (pg_relation_size(oid) / 8192.0)
-                         ELSE pg_relation_size(oid) / 100.0 END)
-FROM pg_class WHERE relkind IN ('r', 'p', 'm') AND relname = ANY (CAST(:names AS text[])) GROUP BY relname
+SELECT n.nspname, c.relname, CASE WHEN c.reltuples > 0 AND c.relpages > 0
+                                  THEN c.reltuples / c.relpages * (pg_relation_size(c.oid) / 8192.0)
+                                  ELSE pg_relation_size(c.oid) / 100.0 END
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN unnest(CAST(:schemas AS text[]), CAST(:names AS text[])) AS asked (schema, name)
+ON asked.schema = n.nspname AND asked.name = c.relname
+WHERE c.relkind IN ('r', 'p', 'm')
 """
 
 _DISCOURAGED = ("enable_seqscan", "enable_sort")
@@ -33,8 +37,7 @@ async def unavoidably_slow(
 ) -> tuple[Slow, ...]:
     """What it would read from end to end or sort, and no index that is there would spare."""
     plan = await _plan(connection, statement)
-    sizes = await connection.execute(sa.text(_SIZES), {"names": sorted(tables_in(plan))})
-    found = slow_parts(plan, {name: int(rows) for name, rows in sizes}, walk)
+    found = slow_parts(plan, await _sizes(connection, tables_in(plan)), walk)
     if not found:
         return ()
     async with connection.begin_nested() as savepoint:
@@ -42,6 +45,13 @@ async def unavoidably_slow(
         plan = await _plan(connection, statement)
         await savepoint.rollback()
     return unavoidable(found, plan)
+
+
+async def _sizes(connection: AsyncConnection, tables: Iterable[Relation]) -> dict[Relation, int]:
+    asked = sorted(tables)
+    names = {"schemas": [schema for schema, _ in asked], "names": [name for _, name in asked]}
+    found = await connection.execute(sa.text(_SIZES), names)
+    return {(str(schema), str(name)): int(rows) for schema, name, rows in found}
 
 
 async def _plan(connection: AsyncConnection, statement: Any) -> dict[str, Any]:
