@@ -148,6 +148,25 @@ def test_a_rewrite_that_would_do_the_same_is_told_and_does_the_same(
     assert postgres_database.rows("SELECT id, full_name FROM people ORDER BY id") == rewritten
 
 
+def test_a_rewrite_writes_what_the_migration_would_whatever_stands_in_its_literals(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 12_000)
+    postgres_database.execute("UPDATE people SET first = 'a%b' WHERE id <= 6000")
+    postgres_database.script("ANALYZE people")
+    body = FULL_NAME.replace(
+        'people.c.first + " " + people.c.last',
+        "sa.case((people.c.first.like('a%%:b'), 'like'), (people.c.id % 2 == 1, '100 %:%% \\\\ '), else_='%%')",
+    )
+    postgres_project.write_script("full_name", body)
+    [rewrite] = [line for line in notes_of(postgres_project).splitlines() if line.startswith("  ALTER TABLE")]
+    postgres_database.script(rewrite)
+    assert set(postgres_database.rows("SELECT full_name, id % 2 FROM people")) == {
+        ("100 %:%% \\ ", 1),
+        ("%%", 0),
+    }
+
+
 def test_no_rewrite_is_proposed_where_a_value_changes_with_time_or_comes_from_elsewhere(
     postgres_project: Project, postgres_database: ScratchDatabase
 ) -> None:

@@ -275,5 +275,6 @@ def _of_driver(error: BaseException) -> bool:
 
 
 def _quoted(table: sa.TableClause) -> str:
-    preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] # untyped there
-    return str(preparer.format_table(table))
+    # most drivers' way of marking parameters has a percent sign mean something, and doubles those of names
+    dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call] # untyped there
+    return str(dialect.identifier_preparer.format_table(table))

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.visitors import cloned_traverse
 
@@ -57,10 +56,7 @@ async def _sizes(connection: AsyncConnection, tables: Iterable[Relation]) -> dic
 async def _plan(connection: AsyncConnection, statement: Any) -> dict[str, Any]:
     # EXPLAIN takes no parameters, so that every value has to be written out, as what it is in Python
     written_out = cloned_traverse(statement, {}, {"bindparam": _give_type})
-    compiled = written_out.compile(
-        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
-        compile_kwargs={"literal_binds": True},
-    )
+    compiled = written_out.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     answer = await connection.scalar(
         sa.text("EXPLAIN (VERBOSE, FORMAT JSON) " + str(compiled).replace(":", "\\:"))
     )

@@ -132,7 +132,8 @@ def _judge_rows(
         # what a transaction that is still open has written is seen once its lock is ours
         if (lock := _no_more_writers(form, connection.dialect)) is None:
             return OPEN
-        connection.execute(sa.text(lock))
+        # as it is: to SQLAlchemy a colon in a name begins a parameter
+        connection.exec_driver_sql(lock)
         if not _any_pending(connection, form):
             return OPEN
     pending = _count(connection, form, form.pending)
