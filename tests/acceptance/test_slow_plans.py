@@ -237,3 +237,26 @@ def test_a_large_table_of_the_same_name_in_another_schema_does_not_matter(
     )
     postgres_project.write_script("by_name", BY_NAME)
     assert slow_in(postgres_project, exits=0) == []
+
+
+@pytest.mark.parametrize("instead", ["NOTHING", "NOTIFY updated"])
+def test_a_rule_that_leaves_nothing_to_plan_is_not_slow(
+    postgres_project: Project, postgres_database: ScratchDatabase, instead: str
+) -> None:
+    add_people(postgres_database, 10)
+    postgres_database.execute(f"CREATE RULE kept AS ON UPDATE TO people DO INSTEAD {instead}")
+    postgres_project.write_script("full_name", FULL_NAME)
+    assert slow_in(postgres_project, exits=0) == []
+    assert "10 rows are still pending" in postgres_project.quick("run", exits=1).err
+
+
+def test_a_slow_statement_is_refused_whatever_a_rule_does_besides(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 1000)
+    nicknames(postgres_database, 1000)
+    postgres_database.script(
+        "CREATE TABLE seen (id integer); CREATE RULE too AS ON UPDATE TO people DO ALSO INSERT INTO seen VALUES (1)"
+    )
+    postgres_project.write_script("nick", LOOKED_UP)
+    assert [slow["table"] for slow in slow_in(postgres_project)] == ["nicknames"]

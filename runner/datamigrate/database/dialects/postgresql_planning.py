@@ -61,8 +61,9 @@ async def _plan(connection: AsyncConnection, statement: Any) -> dict[str, Any]:
         sa.text("EXPLAIN (VERBOSE, FORMAT JSON) " + str(compiled).replace(":", "\\:"))
     )
     parsed = json.loads(answer) if isinstance(answer, str) else answer
-    plan: dict[str, Any] = parsed[0]["Plan"]
-    return plan
+    # a rule makes several statements of one, or none, or one that has no plan
+    plans: list[dict[str, Any]] = [one["Plan"] for one in parsed if "Plan" in one]
+    return plans[0] if len(plans) == 1 else {"Plans": plans}
 
 
 def _give_type(parameter: Any) -> None:
