@@ -93,6 +93,52 @@ def test_the_row_that_a_statement_fails_on_is_found_and_the_other_samples_go_on(
     assert "would fail" in told
 
 
+def know_nicks(database: ScratchDatabase, but: str) -> None:
+    """From now on no person can get a nick that is not known, at the latest when the transaction commits."""
+    database.script(
+        "CREATE TABLE nicks (nick text PRIMARY KEY);"
+        f"INSERT INTO nicks SELECT first FROM people WHERE first <> '{but}';"
+        "ALTER TABLE people ADD FOREIGN KEY (nick) REFERENCES nicks DEFERRABLE INITIALLY DEFERRED"
+    )
+
+
+FREE = """
+async def migrate(session):
+    await session.execute(sa.text("UPDATE people SET nick = first WHERE nick IS NULL"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [(EACH, "58"), (NICK.replace("[:2]", ""), "58"), (FREE, None)],
+    ids=["each", "compute", "free"],
+)
+def test_what_would_fail_at_the_commit_is_found_with_its_row(
+    postgres_project: Project, postgres_database: ScratchDatabase, form: str, key: str | None
+) -> None:
+    add_people(postgres_database, 100)
+    know_nicks(postgres_database, but="First58")
+    postgres_project.write_script("nick", form)
+    before = postgres_database.dump()
+    rehearsal = tried(postgres_project, exits=1)
+    assert postgres_database.dump() == before
+    [failure] = rehearsal["failures"]
+    assert failure["key"] == key
+    assert "violates foreign key constraint" in failure["error"]
+    postgres_project.quick("run", exits=1)
+
+
+def test_what_is_put_right_before_the_commit_does_not_fail(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 10)
+    know_nicks(postgres_database, but="none of them")
+    wrong_first = 'values(nick="unknown"))\n    await batch.execute(sa.update(people).where(batch.rows)'
+    body = EACH.replace("pending=people.c.nick.is_(None)", "pending=people.c.id > 0")
+    postgres_project.write_script("nick", body.replace("values", f"{wrong_first}.values", 1))
+    assert tried(postgres_project, exits=None)["failures"] == []
+
+
 def test_what_fails_is_no_row_where_the_script_breaks_the_rules(
     project: Project, database: ScratchDatabase
 ) -> None:

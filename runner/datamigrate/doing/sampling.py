@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.script import Script
@@ -221,6 +222,7 @@ class Sampler:
             change = await self.work.apply(connection, portion, thorough=False)
         seconds = time.monotonic() - began
         rows = change.rows if mark is None else await self.database.dialect.touched(connection) - mark
+        await _check_deferred(connection)
         return _Pass(rows, change.left_alone, seconds, change.exhausted)
 
     async def _again(self, connection: AsyncConnection, claim: Claim) -> "_Pass":
@@ -289,6 +291,15 @@ class _Pass:
     left_alone: int = 0
     seconds: float = 0.0
     exhausted: bool = True
+
+
+async def _check_deferred(connection: AsyncConnection) -> None:
+    """Have the constraints looked at that PostgreSQL puts off to the commit, of which there will be none."""
+    if connection.dialect.name == "postgresql":
+        async with connection.begin_nested() as savepoint:
+            await connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
+            # from here on they are put off again
+            await savepoint.rollback()
 
 
 @asynccontextmanager
