@@ -129,6 +129,34 @@ def test_row_level_security_is_told(postgres_project: Project, postgres_database
     assert "people has row-level security" in notes_of(postgres_project)
 
 
+def test_what_stands_around_a_table_is_told_wherever_it_is_on_the_search_path(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 3)
+    after_update(postgres_database, "note_it", "PERFORM 1;")
+    name = postgres_database.scalar("SELECT current_database()")
+    postgres_database.script(
+        "CREATE INDEX plain ON people (full_name); ALTER TABLE people ENABLE ROW LEVEL SECURITY;"
+        "CREATE SCHEMA first; CREATE SCHEMA hidden; CREATE TABLE hidden.people (LIKE people INCLUDING INDEXES);"
+        f'ALTER DATABASE "{name}" SET search_path = first, public, hidden'
+    )
+    postgres_project.write_script("full_name", FULL_NAME)
+    notes = notes_of(postgres_project)
+    assert "Triggers on people may fire for every row: note_it." in notes
+    assert "people has row-level security" in notes
+    assert "Index plain contains full_name, which is written." in notes
+    assert "Index people_" not in notes
+
+
+def test_a_column_of_a_type_that_sqlalchemy_does_not_know_is_nothing_to_warn_of(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    add_people(postgres_database, 3)
+    postgres_database.execute("ALTER TABLE people ADD COLUMN home point")
+    postgres_project.write_script("full_name", FULL_NAME)
+    assert notes_of(postgres_project) == ""
+
+
 def test_a_rewrite_that_would_do_the_same_is_told_and_does_the_same(
     postgres_project: Project, postgres_database: ScratchDatabase
 ) -> None:

@@ -1,18 +1,23 @@
 """What stands around a table that a migration writes: indexes, triggers, foreign keys, partitions and more."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Inspector
+from sqlalchemy.exc import SAWarning
 
 from datamigrate.authoring.forms import DeleteRows, RowsForm
 from datamigrate.database.references import references_to
 
 _CLASS = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-_OURS = "c.relname = :name AND n.nspname = coalesce(:schema, current_schema())"
+_OURS = (
+    "c.relname = :name AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) "
+    "ELSE n.nspname = :schema END"
+)
 _SQLITE = "FROM sqlite_master WHERE lower(tbl_name) = lower(:name)"
 _REACHING = ("CASCADE", "SET NULL", "SET DEFAULT")
 
@@ -101,7 +106,11 @@ def _definitions(place: _Place) -> list[tuple[Any, ...]]:
 
 def _generated(place: _Place) -> Iterator[str]:
     written = place.written
-    for column in place.inspector.get_columns(place.table.name, schema=place.table.schema):
+    with warnings.catch_warnings():
+        # of which types the columns are does not matter here
+        warnings.simplefilter("ignore", SAWarning)
+        columns = place.inspector.get_columns(place.table.name, schema=place.table.schema)
+    for column in columns:
         if computed := column.get("computed"):
             touched = sorted(written & set(re.findall(r"\w+", str(computed["sqltext"]))))
             if touched:
