@@ -344,3 +344,51 @@ def test_nobody_is_left_with_a_changed_database_by_an_env_py_that_connects_by_it
 ) -> None:
     through(project)
     assert revision_of(database) == [PEOPLE]
+
+
+def keeping_names(tmp_path: Path, database: ScratchDatabase, count: int) -> Project:
+    """A project in which nobody can get a name that is not kept, at the latest when the transaction commits."""
+    project = hooked(tmp_path / "project", database)
+    project.upgrade(NICKNAMES)
+    add_people(database, count)
+    database.script(
+        "CREATE TABLE names (full_name text PRIMARY KEY);"
+        "INSERT INTO names SELECT first || ' ' || last FROM people;"
+        "ALTER TABLE people ADD FOREIGN KEY (full_name) REFERENCES names DEFERRABLE INITIALLY DEFERRED"
+    )
+    project.write_script("full_name")
+    return project
+
+
+def test_what_is_put_off_to_a_commit_is_done_where_a_run_would_commit(
+    tmp_path: Path, postgres_database: ScratchDatabase
+) -> None:
+    project = keeping_names(tmp_path, postgres_database, 30)
+    late = f'op.alter_column("people", "full_name", nullable=False); {ADD_INITIALS}'
+    write_gate(project, then=late)
+    in_between = """
+@each_batch(people, pending=people.c.initials.is_(None))
+async def migrate(batch):
+    for name in ("nobody", people.c.first + " " + people.c.last):
+        await batch.execute(sa.update(people).where(batch.rows).values(full_name=name))
+    await batch.execute(sa.update(people).where(batch.rows).values(initials="x"))
+"""
+    columns = 'people.append_column(sa.column("initials", sa.Text))\n'
+    project.write_script("initials", columns + in_between, requires=GATED)
+    before = postgres_database.dump()
+    facts = through(project)
+    assert postgres_database.dump() == before
+    assert facts["not_previewed"] == []
+    assert facts["through"]["previewed"] == ["initials"]
+
+
+def test_what_would_fail_at_a_commit_on_the_way_ends_it(
+    tmp_path: Path, postgres_database: ScratchDatabase
+) -> None:
+    project = keeping_names(tmp_path, postgres_database, 1500)
+    postgres_database.execute("DELETE FROM names WHERE full_name LIKE 'First700 %'")
+    write_gate(project, then=ADD_INITIALS)
+    project.write_script("initials", INITIALS, requires=GATED)
+    facts = through(project, "initials")
+    [unseen] = facts["not_previewed"]
+    assert "full_name, which comes before it, would fail" in unseen["reason"]

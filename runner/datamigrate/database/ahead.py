@@ -9,6 +9,7 @@ from shutil import disk_usage, rmtree
 
 import aiosqlite
 import anyio
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -133,6 +134,7 @@ class _OneTransaction(Database):
         async with self._savepoint(keep=True):
             await self.dialect.begin_batch(self.connection, timeouts, durable)
             yield self.connection
+            await _as_a_commit_does(self.connection)
 
     @asynccontextmanager
     async def rehearsing(self, timeouts: Timeouts) -> AsyncIterator[AsyncConnection]:
@@ -152,3 +154,21 @@ class _OneTransaction(Database):
                 # of a statement that was broken off nothing is left to roll back
                 with anyio.CancelScope(shield=True), suppress(DBAPIError, InvalidRequestError):
                     await savepoint.rollback()
+
+
+# a name may be that of several constraints in a schema, which are all put off by it
+_DEFERRED = """
+SELECT string_agg(name, ', ') FROM (
+    SELECT format('%I.%I', n.nspname, c.conname) AS name
+    FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+    WHERE has_schema_privilege(n.oid, 'USAGE')
+    GROUP BY n.nspname, c.conname HAVING bool_and(c.condeferred)
+) deferred
+"""
+
+
+async def _as_a_commit_does(connection: AsyncConnection) -> None:
+    """Do now what constraints put off to the commit: no table can be altered before. Then it begins anew."""
+    await connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
+    if names := await connection.scalar(sa.text(_DEFERRED)):
+        await connection.exec_driver_sql(f"SET CONSTRAINTS {names} DEFERRED")
