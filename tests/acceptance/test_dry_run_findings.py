@@ -128,6 +128,35 @@ def test_what_would_fail_at_the_commit_is_found_with_its_row(
     postgres_project.quick("run", exits=1)
 
 
+REFUSING = {
+    "a policy": "CREATE POLICY refuse ON people AS RESTRICTIVE FOR UPDATE TO dry_writer "
+    "USING (true) WITH CHECK (nick <> 'First58')",
+    "a trigger": "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "IF NEW.nick = 'First58' THEN RAISE 'not this one' USING ERRCODE = '42501'; END IF; RETURN NEW; END $$;"
+    "CREATE TRIGGER refuse BEFORE UPDATE ON people FOR EACH ROW EXECUTE FUNCTION refuse()",
+}
+
+
+@pytest.mark.parametrize("what", REFUSING)
+def test_a_row_that_is_not_allowed_is_found_though_others_may_be_written(
+    postgres_project: Project, postgres_database: ScratchDatabase, what: str
+) -> None:
+    add_people(postgres_database, 100)
+    postgres_project.write_script("nick", EACH)
+    postgres_database.script(
+        "CREATE ROLE dry_writer LOGIN; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO dry_writer;"
+        "ALTER TABLE people ENABLE ROW LEVEL SECURITY; CREATE POLICY every ON people TO dry_writer USING (true);"
+    )
+    postgres_database.script(REFUSING[what])
+    url = postgres_database.engine.url.set(username="dry_writer").render_as_string(hide_password=False)
+    try:
+        rehearsal = tried(postgres_project.having({"DATABASE_URL": url}), exits=1)
+    finally:
+        postgres_database.script("DROP OWNED BY dry_writer; DROP ROLE dry_writer")
+    assert rehearsal["only_read"] is False
+    assert [failure["key"] for failure in rehearsal["failures"]] == ["58"]
+
+
 def test_what_is_put_right_before_the_commit_does_not_fail(
     postgres_project: Project, postgres_database: ScratchDatabase
 ) -> None:

@@ -47,6 +47,10 @@ _OTHER_FORMAT = frozenset({"22P03", "08P01"})
 # cardinality, data, integrity, a trigger's RAISE or action, WITH CHECK OPTION; and a row too large for an index
 _OF_ROWS = ("21", "22", "23", "P0", "09", "44", "54000")
 
+_REFUSALS = frozenset({"42501", "25006"})
+# the server's own functions in which WITH CHECK is looked at, and RAISE executed
+_AGAINST_ROWS = frozenset({"ExecWithCheckOptions", "exec_stmt_raise"})
+
 _LOCKS = """
 SELECT c.oid::regclass::text, l.mode
 FROM pg_locks l JOIN pg_class c ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -154,8 +158,11 @@ class PostgreSQL:
         return str(state).startswith(_OF_ROWS)
 
     def is_refusal(self, error: BaseException) -> bool:
-        """A missing privilege, a standby, or a transaction that is read-only by the role's default."""
-        return getattr(getattr(error, "orig", None), "sqlstate", None) in ("42501", "25006")
+        """A missing privilege, a standby, or a transaction that is read-only by the role's default; but not what
+        a policy or a trigger has against a row."""
+        orig = getattr(error, "orig", None)
+        said_in = getattr(getattr(orig, "__cause__", None), "server_source_function", None)
+        return getattr(orig, "sqlstate", None) in _REFUSALS and said_in not in _AGAINST_ROWS
 
     async def read_signal(
         self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
