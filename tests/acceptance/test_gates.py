@@ -354,12 +354,20 @@ def test_the_sql_of_a_free_form_goes_by_the_ledger(
     assert revision_of(postgres_database) == [GATED]
 
 
+ODD = """it's 100% \\  :odd $$ "text" $datamigrate -- ;"""
+
+
 def test_a_predicate_with_any_text_in_it_survives_the_sql(
     project: Project, database: ScratchDatabase
 ) -> None:
-    odd = """people.c.last == "it's 100% \\\\ :odd $$ \\"text\\" $datamigrate -- ;" """
+    odd = f"people.c.last == {ODD!r}"
     project.write_script("full_name", FULL_NAME.replace("people.c.full_name.is_(None)", odd))
     sql = sql_of_the_gate(project)
+    add_people(database, 1)
+    database.execute("UPDATE people SET last = :last", last=ODD)
+    with pytest.raises(sa.exc.DBAPIError if database.dialect == "postgresql" else sqlite3.Error):
+        database.script(sql)
+    database.execute("DELETE FROM people")
     database.script(sql)
     assert revision_of(database) == [GATED]
 

@@ -4,7 +4,6 @@ from typing import Any
 
 from alembic.operations import MigrateOperation, Operations
 from alembic.util import CommandError
-from sqlalchemy import text
 
 from datamigrate.authoring.script import Library
 from datamigrate.database.ledger.quarantine import keys_aside
@@ -72,7 +71,7 @@ def _look(operations: Operations, names: tuple[str, ...], allow_quarantined: boo
             quarantine = found.tables.quarantine if allow_quarantined else None
             sql = guard(found.library.named(name), name, context.dialect, found.tables.migration, quarantine)
             context.impl.static_output(f"-- requires the data of {name}")
-            context.impl._exec(text(sql.replace(":", "\\:")))
+            context.impl.static_output(sql + context.impl.command_terminator)
         return
     connection = operations.get_bind()
     view = read_ledger(connection, found.tables)

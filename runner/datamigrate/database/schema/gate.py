@@ -87,6 +87,8 @@ def guard(
     With a `quarantine` as many rows may be pending as it holds of this migration, whichever they are: SQL
     cannot read its keys.
     """
+    # the parameters of some drivers would have percent signs doubled
+    dialect = type(dialect)(paramstyle="named")  # type: ignore[call-arg] # every one of SQLAlchemy's takes it
     message = f"datamigrate: the data of {name} is not complete; run: datamigrate run {name}"
     if script is not None and isinstance(script.form, RowsForm):
         shut: sa.Select[Any] = (
@@ -248,5 +250,4 @@ def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 def _literal(query: sa.Select[Any], dialect: sa.Dialect) -> str:
-    compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
-    return " ".join(str(compiled).split())
+    return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
