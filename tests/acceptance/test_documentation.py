@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from campaign.counting import LONG
 from databases import ROOT, ScratchDatabase, upgrade
 from datamigrate.faces.config import configuration_from
 from documents import Reader, blocks_of
@@ -55,8 +56,9 @@ def test_following_the_readme_leads_to_a_verified_migration(
 
 
 def test_following_the_walk_from_expand_to_contract_leads_to_the_new_form_alone(
-    tmp_path: Path, database: ScratchDatabase
+    tmp_path: Path, walked_database: ScratchDatabase
 ) -> None:
+    database = walked_database
     upgrade(database, "8a6ada1e0883")
     a_thousand_users(database)
     project_without_data_migrations(tmp_path)
@@ -82,6 +84,7 @@ def test_following_the_dry_run_leads_nowhere_but_to_a_page(
     assert (tmp_path / "dry-run.html").exists()
 
 
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"] if LONG else ["postgresql"], indirect=True)
 def test_following_operating_pauses_tunes_resumes_reverts_and_sets_a_row_aside(
     tmp_path: Path, database: ScratchDatabase
 ) -> None:

@@ -32,6 +32,7 @@ from unit.samples import orders, sql, users
 
 class DriversError(Exception):
     sqlstate: str | None = None
+    server_source_function: str | None = None
     sqlite_errorcode: int | None = None
 
 
@@ -39,6 +40,14 @@ def of_postgresql(sqlstate: str) -> DBAPIError:
     error = DriversError()
     error.sqlstate = sqlstate
     return DBAPIError("", {}, error)
+
+
+def said_in(function: str, sqlstate: str) -> DBAPIError:
+    error, cause = of_postgresql(sqlstate), DriversError()
+    cause.server_source_function = function
+    assert isinstance(error.orig, Exception)
+    error.orig.__cause__ = cause
+    return error
 
 
 def of_sqlite(code: int, words: str = "") -> DBAPIError:
@@ -58,6 +67,7 @@ ROWS = [
     (PostgreSQL(), of_postgresql("21000")),  # a subquery that gives several rows
     (PostgreSQL(), of_postgresql("P0001")),  # RAISE in a trigger
     (PostgreSQL(), of_postgresql("44000")),  # WITH CHECK OPTION
+    (PostgreSQL(), said_in("ExecWithCheckOptions", "42501")),  # a policy
     (SQLite(), of_sqlite(sqlite3.SQLITE_CONSTRAINT_CHECK)),
     (SQLite(), of_sqlite(sqlite3.SQLITE_CONSTRAINT_TRIGGER)),
     (SQLite(), of_sqlite(sqlite3.SQLITE_ERROR, "malformed JSON")),
@@ -71,6 +81,7 @@ ROWS = [
 NOT_ROWS = [
     (PostgreSQL(), of_postgresql("42703")),  # a missing column
     (PostgreSQL(), of_postgresql("42501")),  # a missing privilege
+    (PostgreSQL(), said_in("aclcheck_error", "42501")),  # said so by the server itself
     (PostgreSQL(), of_postgresql("42601")),  # a slip in the syntax
     (PostgreSQL(), of_postgresql("08006")),  # the connection is gone
     (PostgreSQL(), of_postgresql("53100")),  # the disk is full

@@ -155,14 +155,13 @@ class PostgreSQL:
         state = getattr(orig, "sqlstate", None)
         if state is None:
             return type(getattr(orig, "__cause__", None)).__name__ == "DataError"
-        return str(state).startswith(_OF_ROWS)
+        return str(state).startswith(_OF_ROWS) or _is_against_a_row(error)
 
     def is_refusal(self, error: BaseException) -> bool:
         """A missing privilege, a standby, or a transaction that is read-only by the role's default; but not what
         a policy or a trigger has against a row."""
-        orig = getattr(error, "orig", None)
-        said_in = getattr(getattr(orig, "__cause__", None), "server_source_function", None)
-        return getattr(orig, "sqlstate", None) in _REFUSALS and said_in not in _AGAINST_ROWS
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        return state in _REFUSALS and not _is_against_a_row(error)
 
     async def read_signal(
         self, connection: AsyncConnection, signal: str, table: sa.TableClause | None
@@ -257,6 +256,11 @@ class PostgreSQL:
     ) -> None:
         """A server cannot call them."""
         raise NotImplementedError
+
+
+def _is_against_a_row(error: BaseException) -> bool:
+    cause = getattr(getattr(error, "orig", None), "__cause__", None)
+    return getattr(cause, "server_source_function", None) in _AGAINST_ROWS
 
 
 def _take_over_dates(connection: Any, _record: Any) -> None:
