@@ -128,6 +128,16 @@ async def test_rows_with_a_key_of_several_columns_are_set_aside_too(bench: Bench
     assert again.result.quarantined == 1
 
 
+async def test_a_row_whose_key_is_not_equal_to_itself_stays_aside(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table("id DOUBLE PRECISION PRIMARY KEY, CHECK (new >= 0)", ((float(i),) for i in range(6)))
+    bench.database.execute("UPDATE item SET old = -1, id = 'NaN' WHERE id = 3")
+    ran = await bench.run(bench.script(text("update", QUARANTINE)))
+    assert ran.outcome == "done", ran.result
+    assert ran.of(Released) == []
+    assert (ran.result.quarantined, len(aside(bench)), bench.pending()) == (1, 1, 1)
+
+
 @pytest.mark.parametrize("form", ["update", "compute by row"])
 async def test_more_than_may_be_set_aside_stop_it(bench: Bench, form: str) -> None:
     fill(bench, form)

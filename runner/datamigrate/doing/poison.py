@@ -19,7 +19,7 @@ from datamigrate.doing.effort import Workplace
 from datamigrate.doing.failing import InSlice, cause_of, failed_batch, script_line, show_keys, told
 from datamigrate.doing.narrowing import failing_row
 from datamigrate.doing.rows_work import WalkingWork
-from datamigrate.thought.codec import show_key
+from datamigrate.thought.codec import encode_key, show_key
 from datamigrate.thought.pacing import Pace
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
@@ -142,8 +142,9 @@ class Isolation:
         """Let out rows that are no longer pending, since somebody else has mended or deleted them; how many
         are left."""
         keys = await self.quarantine.keys(connection)
-        pending = await self.work.pending_among(connection, keys) if keys else frozenset()
-        if mended := tuple(key for key in keys if key not in pending):
+        # as the ledger writes them: a NaN is not equal to itself
+        pending = set(map(encode_key, await self.work.pending_among(connection, keys))) if keys else set()
+        if mended := tuple(key for key in keys if encode_key(key) not in pending):
             await self.quarantine.release(connection, mended)
             self.place.publish(events.Released(self.script.name, len(mended), show_keys(mended)))
         return len(pending)

@@ -41,7 +41,8 @@ class Verification:
                 f"{stint.name}: after {most} sweeps {human_rows(rows)} pending again "
                 f"(keys {show_keys(leftover)}): the application still writes the old form.",
                 f"Deploy the version that writes the new form, then `datamigrate run {stint.name}`. "
-                "Everything done so far is kept.",
+                "Everything done so far is kept. If nobody writes these rows, a trigger, a rule or a policy leaves them "
+                "as they are.",
             )
         claim = stint.mine
         stint.claim = replace(
