@@ -164,3 +164,22 @@ def test_a_form_whose_changes_nobody_knows_refuses_an_undo_log(project: Project,
     refused = project.quick("run", exits=1).err
     assert "`undo_log` does not go with" in refused
     assert "write a `revert` beside `migrate`" in refused
+
+
+def test_a_row_that_cannot_be_put_back_is_told_in_the_database_s_words(
+    project: Project, database: ScratchDatabase
+) -> None:
+    database.execute("CREATE UNIQUE INDEX one_of_each ON people (last)")
+    body = (
+        "migrate = update_rows(people, pending=people.c.last.like('Last%'), undo_log=True, "
+        "values={people.c.last: 'Was ' + people.c.last})"
+    )
+    project.write_script("renamed", body)
+    project.quick("run")
+    database.execute("INSERT INTO people (id, first, last) VALUES (99, 'New', 'Last4')")
+    before = database.dump()
+    tried = project.quick("revert", "renamed", "--dry-run", exits=1).err
+    assert "renamed: the database says: " in tried
+    assert "Unexpected" not in tried
+    assert database.dump() == before
+    assert "renamed: the database says: " in project.quick("revert", "renamed", exits=1).err
