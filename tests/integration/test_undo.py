@@ -556,3 +556,44 @@ async def test_rows_of_a_table_and_of_its_heirs_are_not_taken_for_each_other(
     if refused:
         assert "heir inherit from item" in str(ran.result.error)
     assert bench.pending() == (9 if refused else 0)
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "said"),
+    [
+        ("ALTER TABLE item ADD UNIQUE (serial) DEFERRABLE", "the deferrable constraint item_serial_key"),
+        ("CREATE RULE also AS ON INSERT TO item DO ALSO NOTIFY came", "the rule also"),
+    ],
+)
+async def test_a_table_into_which_deleted_rows_could_not_be_put_back_is_told_beforehand(
+    postgres_bench: Bench, obstacle: str, said: str
+) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(i,) for i in range(ROWS)])
+    bench.database.execute(obstacle)
+    ran = await bench.run(bench.script(kept("delete")))
+    assert ran.outcome == "failed"
+    assert said in str(ran.result.error)
+    assert bench.pending() == ROWS
+    assert (await bench.run(bench.script(kept("update")))).outcome == "done"
+
+
+async def test_a_revert_finds_the_table_that_was_changed_whatever_the_search_path_is(
+    postgres_bench: Bench,
+) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(i,) for i in range(ROWS)])
+    before = rows_of(bench)
+    script = bench.script(kept("update"))
+    async with opened(bench.database) as database:
+        assert (await bench.run_on(database, script)).outcome == "done"
+    name = bench.database.scalar("SELECT current_database()")
+    bench.database.script(
+        "CREATE SCHEMA other; CREATE TABLE other.item (LIKE public.item INCLUDING ALL);"
+        "INSERT INTO other.item SELECT * FROM public.item;"
+        f'ALTER DATABASE "{name}" SET search_path = other, public;'
+    )
+    async with opened(bench.database) as database:
+        assert (await revert_on(database, script)).rows == ROWS
+    assert rows_of(bench, "public.item") == before
+    assert all(row[-1] is not None for row in rows_of(bench, "other.item"))

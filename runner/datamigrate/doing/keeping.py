@@ -15,6 +15,7 @@ from datamigrate.database.dialects import Dialect
 from datamigrate.database.images import FUNCTIONS, exactly, timezone
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.references import Reference, references_to
+from datamigrate.database.undoable import in_the_way_of_inserts, schema_of
 from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
 
@@ -116,14 +117,21 @@ async def keeping_for(
     bring everything back."""
     if not form.options.undo_log:
         return NOTHING_KEPT
-    dialect, deletes, zone = database.dialect, isinstance(form, DeleteRows), None
+    dialect, deletes = database.dialect, isinstance(form, DeleteRows)
+    schema, zone = form.table.schema, None
     async with database.looking() as connection:
         types = await column_types(connection, form.table.name, form.table.schema)
         _refuse_lost(name, form, await connection.run_sync(references_to, form.table))
         if dialect.reads_while_writing:
             zone = await connection.scalar(timezone())
+            schema = await schema_of(connection, form.table)
+            if deletes and (obstacles := await in_the_way_of_inserts(connection, form.table)):
+                raise SchemaError(
+                    f"{name}: {form.table.name} has {obstacles[0]}, with which the undo log could not put deleted rows back.",
+                    "Take out undo_log=True, or that.",
+                )
     columns = tuple(types) if deletes else form.written
-    shape = Shape(form.table.name, form.table.schema, keyset.names, columns, deletes, zone)
+    shape = Shape(form.table.name, schema, keyset.names, columns, deletes, zone)
     log = UndoLog(dialect.name, undo, name, form.table, shape, types)
     return KeptAtOnce(log) if dialect.reads_while_writing else KeptBeforehand(log, dialect)
 
