@@ -346,6 +346,9 @@ def do_not_wait_for_the_disk(connection: Any, _record: Any) -> None:
 def checked_out(database: Database) -> int:
     """How many connections somebody has not given back."""
     pool = database.engine.sync_engine.pool
+    if isinstance(pool, sa.pool.NullPool):
+        # SQLAlchemy's own choice for a file before 2.1: it keeps none, and counts none
+        return 0
     assert isinstance(pool, sa.pool.QueuePool)
     return pool.checkedout()
 
