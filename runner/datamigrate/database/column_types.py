@@ -5,6 +5,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.named import CLASSES, IS_NAMED
+
 
 class TypeNamed(sa.types.UserDefinedType[Any]):
     """A type by the name that the database gives it."""
@@ -25,20 +27,18 @@ async def column_types(
     """The table's columns that can be written, each with its type; on SQLite, where values have types of their
     own, that does not matter. Empty where there is no such table."""
     dialect = connection.dialect.name
-    found = await connection.execute(sa.text(_COLUMNS[dialect]), {"table": table, "schema": schema})
+    found = await connection.execute(sa.text(_COLUMNS[dialect]), {"name": table, "schema": schema})
     return {name: TypeNamed(kind) if dialect == "postgresql" else sa.types.NullType() for name, kind in found}
 
 
 _COLUMNS = {
-    "postgresql": """
-SELECT a.attname::text, format_type(a.atttypid, a.atttypmod)
-FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    "postgresql": f"""
+SELECT a.attname::text, format_type(a.atttypid, a.atttypmod) {CLASSES} JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-AND c.relname = :table AND c.relkind IN ('r', 'p', 'v', 'f')
-AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
+AND c.relkind IN ('r', 'p', 'v', 'f') AND {IS_NAMED}
 ORDER BY a.attnum
 """,
     "sqlite": """
-SELECT name, type FROM pragma_table_xinfo(:table, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
+SELECT name, type FROM pragma_table_xinfo(:name, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
 """,
 }

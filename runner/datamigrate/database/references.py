@@ -6,6 +6,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from datamigrate.database.named import CLASSES, IS_NAMED, names_of
+
+EMPTYING = ("SET NULL", "SET DEFAULT")
+"""What a foreign key may do that leaves nothing of what it was."""
+
+REACHING = ("CASCADE", *EMPTYING)
+"""What a foreign key may do by which other rows change too."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -26,18 +34,17 @@ def references_to(connection: Connection, table: sa.TableClause) -> list[Referen
     """Every foreign key that leads to the table."""
     if connection.dialect.name == "sqlite":
         return _of_sqlite(connection, table)
-    names = {"name": table.name, "schema": table.schema}
     return [
         Reference(name, tuple(columns), tuple(referred), _ACTIONS[update], _ACTIONS[delete], indexed)
         for name, columns, referred, update, delete, indexed in connection.execute(
-            sa.text(_POSTGRESQL), names
+            sa.text(_POSTGRESQL), names_of(table)
         )
     ]
 
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
-_POSTGRESQL = """
+_POSTGRESQL = f"""
 SELECT k.conrelid::regclass::text,
        ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(number, place)
              JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.number ORDER BY u.place),
@@ -46,14 +53,13 @@ SELECT k.conrelid::regclass::text,
        k.confupdtype::text, k.confdeltype::text,
        EXISTS (SELECT FROM pg_index i WHERE i.indrelid = k.conrelid AND i.indisvalid AND i.indpred IS NULL
                AND (i.indkey::int2[])[0:cardinality(k.conkey) - 1] @> k.conkey)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+{CLASSES}
 JOIN pg_constraint k ON k.confrelid = c.oid OR k.confrelid IN (SELECT relid FROM pg_partition_tree(c.oid))
 WHERE k.contype = 'f'
 -- of a key that is the same for every partition, on either side, one is enough
 AND (k.confrelid = c.oid OR k.conparentid = 0)
 AND NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.confrelid = k.confrelid)
-AND c.relname = :name
-AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
+AND {IS_NAMED}
 ORDER BY 1, 2
 """
 

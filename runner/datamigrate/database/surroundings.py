@@ -11,15 +11,10 @@ from sqlalchemy.engine import Connection, Inspector
 from sqlalchemy.exc import SAWarning
 
 from datamigrate.authoring.forms import DeleteRows, RowsForm
-from datamigrate.database.references import references_to
+from datamigrate.database.named import CLASSES, IS_NAMED, names_of
+from datamigrate.database.references import REACHING, references_to
 
-_CLASS = "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-_OURS = (
-    "c.relname = :name AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) "
-    "ELSE n.nspname = :schema END"
-)
 _SQLITE = "FROM sqlite_master WHERE lower(tbl_name) = lower(:name)"
-_REACHING = ("CASCADE", "SET NULL", "SET DEFAULT")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +36,7 @@ class _Place:
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """What the catalogue says of the table."""
-        names: dict[str, str | None] = {"name": self.table.name}
-        if self.is_postgresql:
-            names["schema"] = self.table.schema
+        names = names_of(self.table) if self.is_postgresql else {"name": self.table.name}
         return [tuple(row) for row in self.connection.execute(sa.text(query), names)]
 
 
@@ -98,8 +91,8 @@ def _written_indexes(place: _Place) -> Iterator[tuple[str, list[str]]]:
 def _definitions(place: _Place) -> list[tuple[Any, ...]]:
     if place.is_postgresql:
         return place.ask(
-            f"SELECT i.relname, pg_get_indexdef(x.indexrelid) {_CLASS} JOIN pg_index x ON x.indrelid = c.oid "
-            f"JOIN pg_class i ON i.oid = x.indexrelid WHERE {_OURS} ORDER BY 1"
+            f"SELECT i.relname, pg_get_indexdef(x.indexrelid) {CLASSES} JOIN pg_index x ON x.indrelid = c.oid "
+            f"JOIN pg_class i ON i.oid = x.indexrelid WHERE {IS_NAMED} ORDER BY 1"
         )
     return place.ask(f"SELECT name, sql {_SQLITE} AND type = 'index' AND sql IS NOT NULL ORDER BY 1")
 
@@ -120,8 +113,8 @@ def _generated(place: _Place) -> Iterator[str]:
 def _triggers(place: _Place) -> Iterator[str]:
     if place.is_postgresql:
         found = place.ask(
-            f"SELECT t.tgname {_CLASS} JOIN pg_trigger t ON t.tgrelid = c.oid "
-            f"WHERE {_OURS} AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1"
+            f"SELECT t.tgname {CLASSES} JOIN pg_trigger t ON t.tgrelid = c.oid "
+            f"WHERE {IS_NAMED} AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY 1"
         )
     else:
         found = place.ask(f"SELECT name {_SQLITE} AND type = 'trigger' ORDER BY 1")
@@ -137,7 +130,7 @@ def _cascades(place: _Place) -> Iterator[str]:
             continue
         action = reference.on_delete if deletes else reference.on_update
         columns = ", ".join(reference.columns)
-        if action in _REACHING:
+        if action in REACHING:
             doing = "Deleting from" if deletes else "Writing to"
             yield f"{doing} {place.table.name} reaches {reference.table} ({columns}: {action})."
         if not reference.is_indexed:
@@ -151,7 +144,7 @@ def _partitions(place: _Place) -> Iterator[str]:
         "SELECT pg_get_partkeydef(c.oid), (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = c.oid), "
         "ARRAY(SELECT a.attname::text FROM pg_partitioned_table p JOIN pg_attribute a "
         "ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) WHERE p.partrelid = c.oid) "
-        f"{_CLASS} WHERE {_OURS} AND c.relkind = 'p'"
+        f"{CLASSES} WHERE {IS_NAMED} AND c.relkind = 'p'"
     )
     for definition, number, columns in found:
         yield f"{place.table.name} has {number} partitions by {definition}; a batch may lock all of them."
@@ -163,7 +156,7 @@ def _partitions(place: _Place) -> Iterator[str]:
 
 
 def _security(place: _Place) -> Iterator[str]:
-    if place.is_postgresql and place.ask(f"SELECT 1 {_CLASS} WHERE {_OURS} AND c.relrowsecurity"):
+    if place.is_postgresql and place.ask(f"SELECT 1 {CLASSES} WHERE {IS_NAMED} AND c.relrowsecurity"):
         yield (
             f"{place.table.name} has row-level security: rows that this role does not see are not migrated."
         )

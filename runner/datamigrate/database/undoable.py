@@ -3,36 +3,27 @@
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_OF_TABLE = """
-c.relname = :name
-AND CASE WHEN CAST(:schema AS text) IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = :schema END
-"""
+from datamigrate.database.named import CLASSES, IS_NAMED, names_of
 
-_SCHEMA = f"SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {_OF_TABLE}"
+_SCHEMA = f"SELECT n.nspname {CLASSES} WHERE {IS_NAMED}"
 
 # INSERT ... ON CONFLICT, by which a deleted row is put back, works with neither
 _AGAINST_INSERTS = f"""
-SELECT 'the deferrable constraint ' || k.conname FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE k.contype IN ('p', 'u', 'x') AND k.condeferrable AND {_OF_TABLE}
+SELECT 'the deferrable constraint ' || k.conname {CLASSES} JOIN pg_constraint k ON k.conrelid = c.oid
+WHERE k.contype IN ('p', 'u', 'x') AND k.condeferrable AND {IS_NAMED}
 UNION ALL
-SELECT 'the rule ' || r.rulename FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE r.ev_type IN ('2', '3') AND c.relkind IN ('r', 'p') AND {_OF_TABLE}
+SELECT 'the rule ' || r.rulename {CLASSES} JOIN pg_rewrite r ON r.ev_class = c.oid
+WHERE r.ev_type IN ('2', '3') AND c.relkind IN ('r', 'p') AND {IS_NAMED}
 ORDER BY 1
 """
 
 
 async def schema_of(connection: AsyncConnection, table: sa.TableClause) -> str | None:
     """The schema in which the table is found now: another search path may lead to another table of that name."""
-    found: str | None = await connection.scalar(sa.text(_SCHEMA), _names(table))
+    found: str | None = await connection.scalar(sa.text(_SCHEMA), names_of(table))
     return found
 
 
 async def in_the_way_of_inserts(connection: AsyncConnection, table: sa.TableClause) -> list[str]:
     """What keeps deleted rows from being put back, in words."""
-    return list(await connection.scalars(sa.text(_AGAINST_INSERTS), _names(table)))
-
-
-def _names(table: sa.TableClause) -> dict[str, str | None]:
-    return {"name": table.name, "schema": table.schema}
+    return list(await connection.scalars(sa.text(_AGAINST_INSERTS), names_of(table)))

@@ -14,7 +14,7 @@ from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.images import FUNCTIONS, exactly, timezone
 from datamigrate.database.keyset import Keyset
-from datamigrate.database.references import Reference, references_to
+from datamigrate.database.references import EMPTYING, REACHING, Reference, references_to
 from datamigrate.database.undoable import in_the_way_of_inserts, schema_of
 from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
@@ -140,13 +140,13 @@ def _refuse_lost(name: str, form: RowsForm, references: Sequence[Reference]) -> 
     """A change that cascades to other tables is not in the log; an update's comes back by itself only where it
     cascades."""
     if isinstance(form, DeleteRows):
-        lost = [(r, f"DELETE {r.on_delete}") for r in references if r.on_delete in ("CASCADE", *_EMPTIED)]
+        lost = [(r, f"DELETE {r.on_delete}") for r in references if r.on_delete in REACHING]
     else:
         written = set(form.written)
         lost = [
             (r, f"UPDATE {r.on_update}")
             for r in references
-            if r.on_update in _EMPTIED and written.intersection(r.referred)
+            if r.on_update in EMPTYING and written.intersection(r.referred)
         ]
     if lost:
         reference, action = lost[0]
@@ -155,6 +155,3 @@ def _refuse_lost(name: str, form: RowsForm, references: Sequence[Reference]) -> 
             "would not have them.",
             "Change those first, in a data migration with an undo log of its own, or take out undo_log=True.",
         )
-
-
-_EMPTIED = ("SET NULL", "SET DEFAULT")

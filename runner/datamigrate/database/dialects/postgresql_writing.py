@@ -120,7 +120,7 @@ def _has_a_length(kind: sa.types.TypeEngine[Any]) -> bool:
 
 
 def _names_of(write: RowsToWrite) -> list[str]:
-    return [f"c{i}" for i in range(len(_types_of(write)))]
+    return [f"c{i}" for i in range(len(write.key_types) + len(write.version) + len(write.types))]
 
 
 def _update_from(values: sa.FromClause, write: RowsToWrite) -> sa.Update:

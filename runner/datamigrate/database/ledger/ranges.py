@@ -67,14 +67,7 @@ def held_still(connection: Connection, tables: Tables, name: str, it: Range) -> 
     """The range with the cursor and the size of a batch that it has now, which stay until the transaction ends; None
     when it has another owner or end by now."""
     t = tables.range
-    kept = (
-        t.c.migration == name,
-        t.c.number == it.number,
-        t.c.generation == it.generation,
-        t.c.upper.is_not_distinct_from(encoded(it.upper)),
-        t.c.exhausted.is_(False),
-    )
-    now = sa.select(t.c.cursor, t.c.size, t.c.span).where(*kept).with_for_update()
+    now = sa.select(t.c.cursor, t.c.size, t.c.span).where(*_as_known(tables, name, it)).with_for_update()
     row = connection.execute(now).one_or_none()
     return replace(it, cursor=decoded(row.cursor), size=row.size, span=row.span) if row else None
 
@@ -124,14 +117,7 @@ def cut(connection: Connection, tables: Tables, name: str, it: Range | Claim, po
     t = tables.range
     shortened = connection.execute(
         sa.update(t)
-        .where(
-            t.c.migration == name,
-            t.c.number == it.number,
-            t.c.generation == it.generation,
-            t.c.cursor.is_not_distinct_from(encoded(it.cursor)),
-            t.c.upper == encoded(it.upper),
-            t.c.exhausted.is_(False),
-        )
+        .where(*_as_known(tables, name, it), t.c.cursor.is_not_distinct_from(encoded(it.cursor)))
         .values(upper=encoded(points[0]))
     )
     if shortened.rowcount != 1:
@@ -156,6 +142,18 @@ def cut(connection: Connection, tables: Tables, name: str, it: Range | Claim, po
         ],
     )
     return True
+
+
+def _as_known(tables: Tables, name: str, it: Range | Claim) -> tuple[sa.ColumnElement[bool], ...]:
+    # with the owner and the end that it had when it was read, wherever it has got to
+    t = tables.range
+    return (
+        t.c.migration == name,
+        t.c.number == it.number,
+        t.c.generation == it.generation,
+        t.c.upper == encoded(it.upper),
+        t.c.exhausted.is_(False),
+    )
 
 
 def fold(connection: Connection, tables: Tables, name: str, /, **values: Any) -> None:

@@ -193,7 +193,7 @@ class Ledger:
 
     async def held_still(self, connection: AsyncConnection, name: str, it: Range) -> Range | None:
         """A range as it is now and stays until the transaction ends; None when it has another owner or end."""
-        await connection.execute(locked(self.tables, name))
+        await self.hold_still(connection, name)
         return await connection.run_sync(held_still, self.tables, name, it)
 
     async def cut(

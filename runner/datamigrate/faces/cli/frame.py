@@ -5,7 +5,6 @@ What a verb needs is imported when it is called, so that `--help` does not wait 
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -93,7 +92,8 @@ def _verb(function: Callable[..., Exit | None], who: Callable[[Globals], Onlooke
         names = Globals.__dataclass_fields__
         mine = Globals(**{name: options.pop(name) for name in names})
         try:
-            code = _called(function, who, mine.over(context.obj or Globals()), options)
+            with made_for_many_rows():
+                code = _called(function, who, mine.over(context.obj or Globals()), options)
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             code = Exit.INTERRUPTED
@@ -114,16 +114,6 @@ def _called(
     options: dict[str, Any],
 ) -> Exit:
     _keep_secrets(settings)
-    with made_for_many_rows():
-        return _answered(function, who, settings, options)
-
-
-def _answered(
-    function: Callable[..., Exit | None],
-    who: Callable[[Globals], Onlooker],
-    settings: Globals,
-    options: dict[str, Any],
-) -> Exit:
     from datamigrate.faces.output import output_for
 
     output = output_for(
@@ -142,9 +132,6 @@ def _answered(
 def _application(settings: Globals) -> Application:
     from datamigrate.faces.app import Application
 
-    # what is imported stays until the end: looking through it again and again while rows come and go
-    # takes the collector as long as the rows themselves
-    gc.freeze()
     return Application(_project(settings))
 
 
