@@ -34,10 +34,11 @@ def made_for_many_rows() -> Iterator[None]:
     as before when the last run of this process has ended.
     """
     _habits.runs += 1
-    # each time: what has been loaded since will stay as well
-    gc.freeze()
     if _habits.runs == 1:
         _habits.threshold, _habits.turn = gc.get_threshold(), sys.getswitchinterval()
+        # once: what has come since, when env.py was asked, may be half done, and Python breaks down over it in the
+        # end when it was frozen meanwhile
+        gc.freeze()
         gc.set_threshold(COLLECT_AFTER, *_habits.threshold[1:])
         sys.setswitchinterval(TURN)
     try:

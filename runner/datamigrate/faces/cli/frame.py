@@ -5,6 +5,7 @@ What a verb needs is imported when it is called, so that `--help` does not wait 
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -132,6 +133,9 @@ def _called(
 def _application(settings: Globals) -> Application:
     from datamigrate.faces.app import Application
 
+    # what is imported stays until the end: looking through it again and again while rows come and go
+    # takes the collector as long as the rows themselves
+    gc.freeze()
     return Application(_project(settings))
 
 
