@@ -31,7 +31,7 @@ def count(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
 
 
 def read(
-    form: ComputeRows, keyset: Keyset, bounds: Bounds, version: list[sa.ColumnElement[Any]]
+    form: ComputeRows, keyset: Keyset, bounds: Bounds, version: Sequence[sa.ColumnElement[Any]]
 ) -> sa.Select[Any]:
     """The batch's rows in key order: the key, the row's version, then the columns that the script reads."""
     return (

@@ -1,19 +1,21 @@
 """Reading many rows at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-async def fetch(connection: AsyncConnection, query: sa.Select[Any]) -> list[Sequence[Any]]:
+async def fetch(
+    connection: AsyncConnection, query: sa.Select[Any], parameters: Mapping[str, Any] | None = None
+) -> list[Sequence[Any]]:
     """All rows, with their values converted by the types of the query's columns, as SQLAlchemy does it.
 
     They are the driver's own rows wherever nothing is to be converted: making SQLAlchemy's of them takes
     as long as everything else that is done with a row.
     """
-    result = await connection.execute(query)
+    result = await connection.execute(query, parameters)
     assert result.cursor is not None
     rows: list[Sequence[Any]] = result.cursor.fetchall()
     result.close()

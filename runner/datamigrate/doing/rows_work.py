@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, EachBatch, RowsForm, UpdateRows
 from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
-from datamigrate.database.dialects.base import Estimate, RowsToWrite
+from datamigrate.database.dialects.base import Estimate, RowsToWrite, Writer
 from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys, slice_parameters
 from datamigrate.database.repeated import Repeated
@@ -223,15 +223,14 @@ class ComputeWork(RowsWork):
 
     async def computed(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """A slice's pending rows and what is to be written to them."""
-        version = self.dialect.version_of_row(self.form.table, self.form.reads)
         async with look() as connection:
             chosen = await self.choosing.behind(connection, reach_of(claim), pace)
-            query = changes.read(self.form, self.keyset, chosen.bounds, version)
-            rows = await fetch(connection, query)
+            query = self._queries.of(chosen.bounds)
+            rows = await fetch(connection, query, slice_parameters(chosen.bounds))
         with in_slice(chosen.bounds):
             elsewhere = self.elsewhere if self.is_quick is False else None
             width = len(self.keyset.names)
-            computed = await compute(self.form, width, len(version), rows, self.file, elsewhere)
+            computed = await compute(self.form, width, len(self._version), rows, self.file, elsewhere)
         if computed.asked:
             self.seconds_a_row[:] = [computed.seconds / computed.asked]
         return Portion(claim, pace, chosen, computed)
@@ -286,21 +285,33 @@ class ComputeWork(RowsWork):
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not len(computed):
             return 0
+        writer = self._writers.of(bounds)
+        return await writer.write(connection, computed.columns, slice_parameters(bounds))
+
+    @cached_property
+    def _version(self) -> tuple[sa.ColumnElement[Any], ...]:
+        return tuple(self.dialect.version_of_row(self.form.table, self.form.reads))
+
+    @cached_property
+    def _queries(self) -> Repeated[sa.Select[Any]]:
+        return Repeated(lambda bounds: changes.read(self.form, self.keyset, bounds, self._version))
+
+    @cached_property
+    def _writers(self) -> Repeated[Writer]:
+        return Repeated(lambda bounds: self.dialect.writer_of(self._rows(bounds)))
+
+    def _rows(self, bounds: Bounds) -> RowsToWrite:
         batch = changes.rows_of(self.form, self.keyset, bounds)
-        return await self.dialect.write_rows(
-            connection,
-            RowsToWrite(
-                table=self.form.table,
-                key=self.keyset.columns,
-                key_types=self.keyset.types,
-                version=tuple(self.dialect.version_of_row(self.form.table, self.form.reads)),
-                names=self.form.written,
-                types=self.types,
-                within=batch,
-                columns=computed.columns,
-                # whoever changes a row meanwhile is seen by its version
-                keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
-            ),
+        return RowsToWrite(
+            table=self.form.table,
+            key=self.keyset.columns,
+            key_types=self.keyset.types,
+            version=self._version,
+            names=self.form.written,
+            types=self.types,
+            within=batch,
+            # whoever changes a row meanwhile is seen by its version
+            keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
         )
 
 

@@ -119,10 +119,10 @@ class Dialect(Protocol):
         """The collation of a column under which order and equality disagree, or None."""
 
     def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
-        """Columns to read with a row, by which `write_rows` sees that it has changed since."""
+        """Columns to read with a row, by which the writer sees that it has changed since."""
 
-    async def write_rows(self, connection: AsyncConnection, write: "RowsToWrite") -> int:
-        """Write computed values to the rows that are still as they were read; how many those were."""
+    def writer_of(self, rows: "RowsToWrite") -> "Writer":
+        """What writes computed values to these rows, and to those of other slices like theirs."""
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
@@ -132,11 +132,10 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RowsToWrite:
-    """Computed values on their way to the table.
+    """The rows of a slice for which values are computed: by what each is known, and what is written to it.
 
-    `columns` holds one list for each of the key's values, then of the row's version, then of the columns
-    `names`, with a place for every row. An UPDATE of many rows is executed as `keeping` makes it. `within` repeats the batch's key range and the pending predicate, without which the
-    planner may choose to walk the whole table.
+    An UPDATE of many rows is executed as `keeping` makes it. `within` repeats the slice's key range and the
+    pending predicate, without which the planner may choose to walk the whole table.
     """
 
     table: sa.TableClause
@@ -146,10 +145,17 @@ class RowsToWrite:
     names: tuple[str, ...]
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
-    columns: Sequence[list[Any]]
     keeping: Callable[[sa.Update], sa.Update | sa.Insert] = lambda update: update
 
 
-def parameter(number: int) -> str:
-    """The name of a parameter for a computed row's value; a column of that name would be taken for written."""
-    return f"datamigrate_{number}"
+class Writer(Protocol):
+    """Writes computed values, slice after slice, with statements that are made once."""
+
+    async def write(
+        self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
+    ) -> int:
+        """Write to the rows that are still as they were read; how many those were.
+
+        `columns` holds one list for each of the key's values, then of the row's version, then of the columns
+        to write, with a place for every row; `where` are the parameters of their slice.
+        """

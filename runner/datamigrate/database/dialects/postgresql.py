@@ -13,12 +13,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces
+from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
 from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
-from datamigrate.database.dialects.postgresql_writing import XID, write_rows
+from datamigrate.database.dialects.postgresql_writing import XID, writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk
@@ -247,9 +247,9 @@ class PostgreSQL:
         """`xmin`, which changes with every update."""
         return [sa.literal_column(f"{_quoted(table)}.xmin", XID())]
 
-    async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
+    def writer_of(self, rows: RowsToWrite) -> Writer:
         """One UPDATE from arrays; one for some hundred rows where a column is itself an array, or a composite."""
-        return await write_rows(connection, write)
+        return writer_of(rows)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]

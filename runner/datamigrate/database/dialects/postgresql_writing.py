@@ -1,6 +1,9 @@
 """Writing computed values on PostgreSQL: one UPDATE from arrays, or from some hundred rows at a time where those would
 not arrive as they are."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -8,9 +11,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.dialects.base import RowsToWrite
+from datamigrate.database.dialects.base import RowsToWrite, Writer
 
 ROWS_AT_ONCE = 500
+
+MOST_STATEMENTS = 8
 
 MOST_PARAMETERS = 32_000
 """A few less than what the protocol's two bytes can count as a signed number, which is what the driver allows."""
@@ -27,30 +32,70 @@ class XID(sa.types.UserDefinedType[int]):
         return "xid"
 
 
-async def write_rows(connection: AsyncConnection, write: RowsToWrite) -> int:
-    """Write to the rows that are still as they were read; how many those were."""
-    if any(_would_be_taken_apart(_unlimited(kind)) for kind in write.types):
-        return await _write_by_hundreds(connection, write)
-    # a statement is made of objects that refer to each other, and would keep the rows until the collector
-    # comes: they are handed over beside it
-    arrays = {f"a{i}": column for i, column in enumerate(write.columns)}
-    update = write.keeping(update_from_arrays(write))
-    return int((await connection.execute(update, arrays)).rowcount)
+def writer_of(rows: RowsToWrite) -> Writer:
+    """From arrays, unless one of the columns would be taken apart on the way."""
+    return ByHundreds(rows) if any(_would_be_taken_apart(_unlimited(k)) for k in rows.types) else AtOnce(rows)
 
 
-def update_from_arrays(write: RowsToWrite) -> sa.Update:
+@dataclass(frozen=True, eq=False)
+class AtOnce:
+    """All rows of a batch by one UPDATE from arrays."""
+
+    rows: RowsToWrite
+
+    async def write(
+        self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
+    ) -> int:
+        """The arrays are handed over beside the statement."""
+        arrays = {f"a{i}": column for i, column in enumerate(columns)}
+        return int((await connection.execute(self._update, {**where, **arrays})).rowcount)
+
+    @cached_property
+    def _update(self) -> sa.Update | sa.Insert:
+        return self.rows.keeping(update_from_arrays(self.rows))
+
+
+@dataclass(frozen=True, eq=False)
+class ByHundreds:
+    """Some hundred rows of a batch at a time, by an UPDATE from VALUES each."""
+
+    rows: RowsToWrite
+    _updates: dict[int, sa.Update | sa.Insert] = field(default_factory=dict, init=False)
+
+    async def write(
+        self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
+    ) -> int:
+        """As many at a time as the driver allows."""
+        most = min(ROWS_AT_ONCE, MOST_PARAMETERS // len(columns))
+        rows, changed = list(zip(*columns, strict=True)), 0
+        for start in range(0, len(rows), most):
+            some = rows[start : start + most]
+            given = {f"v{r}_{i}": value for r, row in enumerate(some) for i, value in enumerate(row)}
+            changed += (await connection.execute(self._update(len(some)), {**where, **given})).rowcount
+        return changed
+
+    def _update(self, rows: int) -> sa.Update | sa.Insert:
+        if rows not in self._updates:
+            # what is left of a batch in the end may be of any number: keep few of those
+            if len(self._updates) > MOST_STATEMENTS:
+                self._updates.clear()
+            self._updates[rows] = self.rows.keeping(update_from_rows(self.rows, rows))
+        return self._updates[rows]
+
+
+def update_from_arrays(rows: RowsToWrite) -> sa.Update:
     """`UPDATE … FROM unnest(arrays)`: a parameter `a0`, `a1`, … for the array of each key column, of the version
     and of each written column."""
-    types = _types_of(write)
+    types = _types_of(rows)
     values = (
         sa.func.unnest(*(sa.bindparam(f"a{i}", type_=postgresql.ARRAY(kind)) for i, kind in enumerate(types)))
         .table_valued(
-            *(sa.column(name, kind) for name, kind in zip(_names_of(write), types, strict=True)),
+            *(sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True)),
             name="computed",
         )
         .render_derived()
     )
-    return _update_from(values, write)
+    return _update_from(values, rows)
 
 
 def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
@@ -60,41 +105,28 @@ def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
     return isinstance(plain, sa.ARRAY | sa.types.UserDefinedType | AbstractMultiRange | postgresql.DOMAIN)
 
 
-async def _write_by_hundreds(connection: AsyncConnection, write: RowsToWrite) -> int:
-    most = min(ROWS_AT_ONCE, MOST_PARAMETERS // len(write.columns))
-    rows = list(zip(*write.columns, strict=True))
-    changed, statements = 0, {}
-    for start in range(0, len(rows), most):
-        some = rows[start : start + most]
-        if len(some) not in statements:
-            statements[len(some)] = write.keeping(update_from_rows(write, len(some)))
-        given = {f"v{r}_{i}": value for r, row in enumerate(some) for i, value in enumerate(row)}
-        changed += (await connection.execute(statements[len(some)], given)).rowcount
-    return changed
-
-
-def update_from_rows(write: RowsToWrite, rows: int) -> sa.Update:
+def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
     """`UPDATE … FROM (VALUES …)` for so many rows: a parameter `v0_0`, `v0_1`, … for each value of each row."""
-    types = _types_of(write)
-    given = [[f"v{row}_{i}" for i in range(len(types))] for row in range(rows)]
+    types = _types_of(rows)
+    given = [[f"v{row}_{i}" for i in range(len(types))] for row in range(number)]
     # the types of the first row are those of all
     first = (f"CAST(:{name} AS {_written(kind)})" for name, kind in zip(given[0], types, strict=True))
     others = (", ".join(f":{name}" for name in names) for names in given[1:])
     lines = ", ".join(f"({line})" for line in (", ".join(first), *others))
     # as text, since SQLAlchemy would compile its own VALUES anew for every execution
-    text = sa.text(f"SELECT * FROM (VALUES {lines}) AS given ({', '.join(_names_of(write))})").bindparams(
+    text = sa.text(f"SELECT * FROM (VALUES {lines}) AS given ({', '.join(_names_of(rows))})").bindparams(
         *(sa.bindparam(name, type_=kind) for names in given for name, kind in zip(names, types, strict=True))
     )
-    columns = (sa.column(name, kind) for name, kind in zip(_names_of(write), types, strict=True))
-    return _update_from(text.columns(*columns).subquery(), write)
+    columns = (sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True))
+    return _update_from(text.columns(*columns).subquery(), rows)
 
 
 def _written(kind: sa.types.TypeEngine[Any]) -> str:
     return kind.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call] # untyped there
 
 
-def _types_of(write: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
-    return [*write.key_types, *(v.type for v in write.version), *map(_unlimited, write.types)]
+def _types_of(rows: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
+    return [*rows.key_types, *(v.type for v in rows.version), *map(_unlimited, rows.types)]
 
 
 def _unlimited(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
@@ -119,15 +151,15 @@ def _has_a_length(kind: sa.types.TypeEngine[Any]) -> bool:
     return isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) and kind.length is not None
 
 
-def _names_of(write: RowsToWrite) -> list[str]:
-    return [f"c{i}" for i in range(len(write.key_types) + len(write.version) + len(write.types))]
+def _names_of(rows: RowsToWrite) -> list[str]:
+    return [f"c{i}" for i in range(len(rows.key_types) + len(rows.version) + len(rows.types))]
 
 
-def _update_from(values: sa.FromClause, write: RowsToWrite) -> sa.Update:
-    same = [*write.key, *write.version]
-    given = [values.c[name] for name in _names_of(write)]
+def _update_from(values: sa.FromClause, rows: RowsToWrite) -> sa.Update:
+    same = [*rows.key, *rows.version]
+    given = [values.c[name] for name in _names_of(rows)]
     return (
-        sa.update(write.table)
-        .where(*(mine == theirs for mine, theirs in zip(same, given, strict=False)), write.within)
-        .values(dict(zip(write.names, given[len(same) :], strict=True)))
+        sa.update(rows.table)
+        .where(*(mine == theirs for mine, theirs in zip(same, given, strict=False)), rows.within)
+        .values(dict(zip(rows.names, given[len(same) :], strict=True)))
     )

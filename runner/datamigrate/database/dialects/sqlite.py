@@ -5,17 +5,15 @@ import re
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import repeat
 from typing import Any
 
 import anyio
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, parameter
+from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
 from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.dialects.sqlite_transactions import (
     BUSY_TIMEOUT,
@@ -24,6 +22,7 @@ from datamigrate.database.dialects.sqlite_transactions import (
     kind_of,
     take_over_transactions,
 )
+from datamigrate.database.dialects.sqlite_writing import OneByOne
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
@@ -165,13 +164,9 @@ class SQLite:
         """The values read, as they are stored: SQLite gives rows no version of their own."""
         return [sa.type_coerce(column, sa.types.NullType()) for column in reads]
 
-    async def write_rows(self, connection: AsyncConnection, write: RowsToWrite) -> int:
+    def writer_of(self, rows: RowsToWrite) -> Writer:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""
-        statement = update_by_key(write).compile(
-            dialect=connection.dialect, compile_kwargs={"render_postcompile": True}
-        )
-        result = await connection.exec_driver_sql(str(statement), in_positions(statement, write))
-        return int(result.rowcount)
+        return OneByOne(rows)
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
@@ -189,68 +184,6 @@ async def is_long(wal: str) -> bool:
         return (await anyio.Path(wal).stat()).st_size > MUCH_WAL
     except OSError:
         return False
-
-
-def in_positions(statement: sa.Compiled, write: RowsToWrite) -> list[tuple[Any, ...]]:
-    """The statement's parameters for every row, converted by their types as SQLAlchemy does it.
-
-    SQLAlchemy itself would make a mapping of each row first, which takes longer than the statement.
-    """
-    assert isinstance(statement, SQLCompiler)
-    assert statement.positiontup is not None
-    kinds = [None] * (len(write.key) + len(write.version)) + list(write.types)
-    columns = {
-        parameter(i): _converted(column, kind, statement.dialect)
-        for i, (column, kind) in enumerate(zip(write.columns, kinds, strict=True))
-    }
-    same = statement.construct_params()
-    return list(
-        zip(
-            *(
-                columns[name]
-                if name in columns
-                else repeat(*_converted([same[name]], _kind_of(statement, name), statement.dialect))
-                for name in statement.positiontup
-            ),
-            strict=False,
-        )
-    )
-
-
-def _converted(values: list[Any], kind: sa.types.TypeEngine[Any] | None, dialect: sa.Dialect) -> list[Any]:
-    convert = kind.dialect_impl(dialect).bind_processor(dialect) if kind is not None else None
-    return values if convert is None else [convert(value) for value in values]
-
-
-def _kind_of(statement: SQLCompiler, name: str) -> sa.types.TypeEngine[Any]:
-    # the values of an IN have the name of the whole with a number behind it
-    while name not in statement.binds:
-        name = name.rpartition("_")[0]
-    return statement.binds[name].type
-
-
-def update_by_key(write: RowsToWrite) -> sa.Update:
-    """`UPDATE … WHERE key = ? AND` what was read is still there, one parameter for each value of a row."""
-    key, version = len(write.key), len(write.version)
-    return (
-        sa.update(write.table)
-        .where(
-            *(k == sa.bindparam(parameter(i), None, sa.types.NullType()) for i, k in enumerate(write.key)),
-            *(
-                sa.collate(v, "BINARY").is_not_distinct_from(
-                    sa.bindparam(parameter(key + i), None, sa.types.NullType())
-                )
-                for i, v in enumerate(write.version)
-            ),
-            write.within,
-        )
-        .values(
-            {
-                name: sa.bindparam(parameter(key + version + i), None, kind)
-                for i, (name, kind) in enumerate(zip(write.names, write.types, strict=True))
-            }
-        )
-    )
 
 
 async def _roll_back_and_close(driver: Any) -> None:
