@@ -3,7 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -654,6 +654,52 @@ async def test_arrays_are_written_some_hundred_rows_at_a_time(
     assert ran.outcome == "done", ran.result
     assert len(updates) == -(-rows // 500)
     assert bench.database.scalar("SELECT count(*) FROM computed WHERE new = ARRAY[id, -id]") == rows
+
+
+async def test_a_function_is_lent_to_a_connection_once_and_called_for_every_batch(bench: Bench) -> None:
+    bench.database.execute("CREATE TABLE computed (id INTEGER PRIMARY KEY, old INTEGER, new INTEGER)")
+    for number in range(50):
+        bench.database.execute("INSERT INTO computed (id, old) VALUES (:id, :id)", id=number)
+    table = sa.table("computed", *(sa.column(name, sa.Integer) for name in ("id", "old", "new")))
+    decorate = datamigrate.compute_rows(
+        table, pending=table.c.new.is_(None), reads=[table.c.old], writes=[table.c.new]
+    )
+    lent: list[str] = []
+    updates: list[str] = []
+
+    def count(database: Database) -> None:
+        at_every_step(
+            database, lambda said: updates.append(said) if said.startswith("UPDATE computed") else None
+        )
+        lend = database.dialect.lend_functions
+
+        async def noted(connection: Any, functions: Mapping[str, Any]) -> None:
+            driver = (await connection.get_raw_connection()).driver_connection
+            create = driver.create_function
+
+            async def create_function(name: str, *others: Any) -> None:
+                lent.append(name)
+                await create(name, *others)
+
+            driver.create_function = create_function
+            try:
+                await lend(connection, functions)
+            finally:
+                del driver.create_function
+
+        monkeypatch.setattr(database.dialect, "lend_functions", noted)
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        ran = await bench.run(
+            bench.form(decorate(lambda row: {"new": -row.old})),
+            settings=with_settings(limits=Limits(target_time=600, max_rows=5)),
+            meddle=count,
+        )
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT count(*) FROM computed WHERE new = -old") == 50
+    assert len(updates) > 5
+    inside = ["datamigrate_compute", "datamigrate_value_0"]
+    assert lent == (inside if bench.database.dialect == "sqlite" else [])
 
 
 async def test_tables_and_columns_may_have_any_name(bench: Bench) -> None:

@@ -79,7 +79,7 @@ def test_the_defaults_are_these() -> None:
     settings = Settings()
     assert (settings.first_rows, settings.pause, settings.claim_expiry) == (500, 0.0, 30.0)
     assert (settings.max_sweeps, settings.max_attempts, settings.durable_batches) == (5, 10, False)
-    assert (settings.limits.target_time, settings.limits.max_rows) == (0.5, 20_000)
+    assert (settings.limits.target_time, settings.limits.max_rows) == (0.5, None)
     assert (settings.timeouts.lock, settings.timeouts.statement, settings.timeouts.idle) == (5.0, 30.0, 60.0)
 
 

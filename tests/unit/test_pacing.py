@@ -44,7 +44,7 @@ class Simulation:
 def ideal(simulation: Simulation) -> float:
     """The rows that fit into the target time, within the limits."""
     fitting = (TARGET - simulation.overhead) / simulation.per_row
-    return min(max(fitting, simulation.limits.min_rows), simulation.limits.max_rows)
+    return min(max(fitting, simulation.limits.min_rows), simulation.limits.most)
 
 
 COSTS = [1e-7, 1e-6, 5e-6, 2e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 3.0]
@@ -269,4 +269,4 @@ def test_the_next_pace_is_whole_positive_and_within_the_limits(
     assert isinstance(after.rows, int)
     assert isinstance(after.span, int)
     assert 1 <= after.span <= max(within.max_span, after.rows)
-    assert 1 <= after.rows <= max(within.max_rows, pace.rows)
+    assert 1 <= after.rows <= max(within.most, pace.rows)

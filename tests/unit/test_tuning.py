@@ -60,6 +60,12 @@ def test_a_target_time_frees_a_batch_size_that_was_fixed() -> None:
     assert tuned.limits == Limits(target_time=0.2)
 
 
+def test_what_nobody_has_said_of_the_largest_batch_is_what_suits_the_database() -> None:
+    assert Settings().suited(100_000).limits == Limits(max_rows=100_000)
+    said = Settings(limits=Limits(max_rows=7))
+    assert said.suited(100_000) == said
+
+
 @pytest.mark.parametrize(
     ("settings", "seconds", "rest"),
     [

@@ -70,7 +70,7 @@ class Batching:
         ahead, self.ahead = self.ahead, None
         fits = ahead is not None and _reach(ahead.claim) == _reach(claim)
         # after a timeout the batch is to be smaller than what was read for it
-        most = min(2 * self.stint.pace.rows, self.stint.settings.limits.max_rows)
+        most = min(2 * self.stint.pace.rows, self.stint.settings.limits.most)
         return ahead if fits and ahead and ahead.pace.rows <= most else None
 
     @property

@@ -1,7 +1,9 @@
 """A compute function as a database calls it from within a statement."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +26,37 @@ class Called:
 
 @dataclass(eq=False)
 class Caller:
-    """The function as a database calls it from within an UPDATE, row by row: first to `compute`, then for
-    each `value` to write. `failure` is what went wrong, which the database itself cannot tell; whether the results fit
-    is seen in the end, at once for all."""
+    """The function as a database calls it from within an UPDATE, row by row: first to compute, then for each value to
+    write. `failure` is what went wrong, which the database itself cannot tell; whether the results fit is seen in the
+    end, at once for all."""
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
     width: int
     file: Path
     dialect: sa.Dialect
-    left_alone: list[Key] = field(default_factory=list)
-    failure: Exception | None = None
-    _results: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+    left_alone: list[Key] = field(default_factory=list, init=False)
+    failure: Exception | None = field(default=None, init=False)
+    _results: dict[Key, Mapping[str, Any]] = field(default_factory=dict, init=False)
 
-    @property
-    def compute(self) -> Callable[..., int]:
-        """The function of a row's key and what is read of it: 1 when it is to be written, 0 when it is left
-        alone."""
+    @cached_property
+    def functions(self) -> Mapping[str, Callable[..., Any]]:
+        """What the database is lent: `datamigrate_compute` of a row's key and what is read of it, 1 when it is to be
+        written and 0 when it is left alone; then `datamigrate_value_0` and so on of a key."""
+        values = {f"datamigrate_value_{i}": self._value(i) for i in range(len(self.form.written))}
+        return {"datamigrate_compute": self._compute(), **values}
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Around one UPDATE, of which nothing is kept for the next one."""
+        self.failure = None
+        try:
+            yield
+        finally:
+            self.left_alone.clear()
+            self._results.clear()
+
+    def _compute(self) -> Callable[..., int]:
         function, results, width = self.form.function, self._results, self.width
         kind, make_row, convert = row_type(self.form), tuple.__new__, self._converter
 
@@ -59,16 +75,13 @@ class Caller:
 
         return compute
 
-    def value(self, number: int) -> Callable[..., Any]:
-        """The function of a key that gives this one of the values to write."""
+    def _value(self, number: int) -> Callable[..., Any]:
         kind, name = self.types[number], self.form.written[number]
         make, results = kind.dialect_impl(self.dialect).bind_processor(self.dialect), self._results
 
-        def value(*key: Any) -> Any:
-            found = results[key][name]
-            return found if make is None else make(found)
-
-        return value
+        if make is None:
+            return lambda *key: results[key][name]
+        return lambda *key: make(results[key][name])
 
     def check(self) -> None:
         """Raises what went wrong, or RowFailed for a result that does not fit."""

@@ -154,9 +154,8 @@ class Crew:
         """Bind the script to its table as the database has it, and refuse what would be slow."""
         migration, undo = job.step.migration, place.ledger.tables.undo
         work = await work_for(place.database, self.scripts[migration.name], self.settings.workers, undo)
-        job.tuned = cache(
-            partial(for_script, self.settings, migration.options, work.computes, self.batch_size)
-        )
+        suited = self.settings.suited(place.database.dialect.most_rows)
+        job.tuned = cache(partial(for_script, suited, migration.options, work.computes, self.batch_size))
         settings = job.tuned(UNTUNED)
         if not place.allow_slow:
             # one wider than its rows, so that both statements that look for its end are judged

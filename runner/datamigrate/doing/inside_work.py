@@ -1,13 +1,15 @@
 """`compute_rows` where the database can call Python: a quick function is called from within one UPDATE."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database import changes
+from datamigrate.database.keyset import slice_parameters
+from datamigrate.database.repeated import Repeated
 from datamigrate.doing.calling import Called, Caller
 from datamigrate.doing.rows_work import ComputeWork, reach_of
 from datamigrate.doing.work import Change, Look, Portion
@@ -23,6 +25,8 @@ class InsideWork(ComputeWork):
     The first batch is read, computed and written one after another; it tells how quick the function is. One
     that is not quick is called beforehand always, while the write lock is free.
     """
+
+    _callers: dict[sa.Dialect, Caller] = field(default_factory=dict, init=False)
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing, once the function is known to be quick."""
@@ -40,17 +44,24 @@ class InsideWork(ComputeWork):
         return Change(chosen.bounds.upper, chosen.is_last, called.rows, alone, found=called.rows + alone)
 
     async def _update(self, connection: AsyncConnection, bounds: Bounds) -> Called:
-        caller = Caller(self.form, self.types, len(self.keyset.names), self.file, connection.dialect)
-        functions: dict[str, Callable[..., Any]] = {"datamigrate_compute": caller.compute}
-        functions |= {f"datamigrate_value_{i}": caller.value(i) for i in range(len(self.form.written))}
-        await self.dialect.lend_functions(connection, functions)
-        try:
-            changed = await connection.execute(changes.update_inside(self.form, self.keyset, bounds))
-        except DBAPIError:
-            # SQLite says only that a function of ours has failed
+        caller = self._caller(connection.dialect)
+        await self.dialect.lend_functions(connection, caller.functions)
+        with caller.at_work():
+            try:
+                changed = await connection.execute(self._updates.of(bounds), slice_parameters(bounds))
+            except DBAPIError:
+                # SQLite says only that a function of ours has failed
+                caller.check()
+                raise
             caller.check()
-            raise
-        finally:
-            await self.dialect.lend_functions(connection, dict.fromkeys(functions))
-        caller.check()
-        return Called(changed.rowcount, tuple(caller.left_alone))
+            return Called(changed.rowcount, tuple(caller.left_alone))
+
+    def _caller(self, dialect: sa.Dialect) -> Caller:
+        if dialect not in self._callers:
+            width = len(self.keyset.names)
+            self._callers[dialect] = Caller(self.form, self.types, width, self.file, dialect)
+        return self._callers[dialect]
+
+    @cached_property
+    def _updates(self) -> Repeated[sa.Update]:
+        return Repeated(lambda bounds: changes.update_inside(self.form, self.keyset, bounds))

@@ -148,7 +148,7 @@ class _Attempt:
         url = self.database.engine.url
         self.outbound = Outbound((url.host, url.port or POSTGRESQL_PORT))
         self.settings = for_script(
-            self.limits.settings,
+            self.limits.settings.suited(self.database.dialect.most_rows),
             self.script.migration.options,
             self.work.computes,
             self.limits.batch_size,

@@ -40,6 +40,10 @@ class Settings:
     workers: int = 1
     max_connections: int | None = None
 
+    def suited(self, most_rows: int) -> "Settings":
+        """The same on a database that batches of so many rows suit."""
+        return replace(self, limits=self.limits.suited(most_rows))
+
     @property
     def connections(self) -> int:
         """How many connections a run opens at most: each worker writes, reads ahead and gives a sign of life.
@@ -77,7 +81,7 @@ def for_script(
     if target_time := tuning.target_time or options.target_time:
         limits = replace(limits, target_time=target_time)
     if computes:
-        limits = replace(limits, max_rows=min(limits.max_rows, settings.compute_rows))
+        limits = replace(limits, max_rows=min(limits.most, settings.compute_rows))
     rows = tuning.batch_size or (None if tuning.target_time else batch_size or options.batch_size)
     if rows:
         limits = fixed(limits, rows)
@@ -85,7 +89,7 @@ def for_script(
     return replace(
         settings,
         limits=limits,
-        first_rows=min(rows or settings.first_rows, limits.max_rows),
+        first_rows=min(rows or settings.first_rows, limits.most),
         pause=min(settings.pause, max_pause),
         max_pause=max_pause,
         nice=_first(tuning.nice, settings.nice),

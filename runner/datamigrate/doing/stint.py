@@ -94,7 +94,7 @@ class Stint:
         limits = self.settings.limits
         if not self.mine.size:
             return first_pace(self.settings.first_rows)
-        return Pace(max(limits.min_rows, min(self.mine.size, limits.max_rows)), self.mine.span)
+        return Pace(max(limits.min_rows, min(self.mine.size, limits.most)), self.mine.span)
 
     # the claim --------------------------------------------------------------------------------------
 

@@ -88,4 +88,4 @@ def forecast(timings: Sequence[Timing], pending: int, limits: Limits, pause: flo
 def _batch_rows(per_row: float, idle: float, pending: int, limits: Limits) -> int:
     """Where the pace will settle: at the rows that take the target time."""
     rows = int(max(0.0, limits.target_time - idle) / per_row)
-    return max(1, min(max(limits.min_rows, min(rows, limits.max_rows)), pending))
+    return max(1, min(max(limits.min_rows, min(rows, limits.most)), pending))

@@ -16,18 +16,30 @@ DENSE = 0.5
 SLACK = 1.25
 """How much wider a span is than the density of the last batch calls for."""
 
+MOST_ROWS = 20_000
+"""Of a batch, unless somebody says otherwise."""
+
 NARROW = 8
 """A span of so many times the rows is given up slowly, a wider one by halves."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Within what a pace may move; `target_time` is in seconds."""
+    """Within what a pace may move; `target_time` is in seconds. Without `max_rows` it is what suits the database."""
 
     target_time: float = 0.5
     min_rows: int = 1
-    max_rows: int = 20_000
+    max_rows: int | None = None
     max_span: int = 2_000_000
+
+    @property
+    def most(self) -> int:
+        """The most rows of a batch."""
+        return MOST_ROWS if self.max_rows is None else self.max_rows
+
+    def suited(self, most: int) -> "Limits":
+        """The same on a database that so many rows suit."""
+        return replace(self, max_rows=most) if self.max_rows is None else self
 
 
 @dataclass(frozen=True)
@@ -50,23 +62,23 @@ def next_pace(pace: Pace, seconds: float, found: int, limits: Limits) -> Pace:
     limits = replace(limits, min_rows=min(limits.min_rows, pace.rows))
     is_full = found >= (pace.rows * DENSE if pace.span <= pace.rows else pace.rows)
     if is_full:
-        rows = _within(pace.rows * factor, limits.min_rows, limits.max_rows)
+        rows = _within(pace.rows * factor, limits.min_rows, limits.most)
         return Pace(rows, _within(_narrower(pace, rows), rows, max(limits.max_span, rows)))
-    rows = pace.rows if factor >= 1 else _within(pace.rows * factor, limits.min_rows, limits.max_rows)
+    rows = pace.rows if factor >= 1 else _within(pace.rows * factor, limits.min_rows, limits.most)
     wider = min(factor, max(1.0, SLACK * pace.rows / found)) if found else factor
     return Pace(rows, _within(pace.span * wider, rows, max(limits.max_span, rows)))
 
 
 def fitted(pace: Pace, limits: Limits) -> Pace:
     """The pace within limits that are new."""
-    rows = _within(pace.rows, limits.min_rows, limits.max_rows)
+    rows = _within(pace.rows, limits.min_rows, limits.most)
     dense = pace.span <= pace.rows
     return Pace(rows, rows if dense else _within(pace.span, rows, max(limits.max_span, rows)))
 
 
 def after_timeout(pace: Pace, limits: Limits) -> Pace:
     """The pace after a batch that the database cut off: half of it, at once."""
-    rows = max(1, min(pace.rows // 2, limits.max_rows))
+    rows = max(1, min(pace.rows // 2, limits.most))
     return Pace(rows, max(rows, pace.span // 2))
 
 

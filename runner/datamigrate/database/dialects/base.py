@@ -53,13 +53,15 @@ class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
     One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
-    that `calls_functions` can call Python from within a statement. Of its health it tells the `signals`.
+    that `calls_functions` can call Python from within a statement. Batches of more than `most_rows` are no faster, and
+    keep others waiting. Of its health it tells the `signals`.
     """
 
     name: str
     signals: frozenset[str]
     reads_while_writing: bool
     calls_functions: bool
+    most_rows: int
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """An engine whose transactions, timeouts and statements behave as the runner expects."""
@@ -125,9 +127,9 @@ class Dialect(Protocol):
         """What writes computed values to these rows, and to those of other slices like theirs."""
 
     async def lend_functions(
-        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        """Let statements on this connection call functions of ours by name; None takes one back."""
+        """Let statements on this connection call functions of ours by name, as long as it is open."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -99,6 +99,7 @@ class PostgreSQL:
     signals = frozenset({*STATEMENTS, POOL_WAIT})
     reads_while_writing = True
     calls_functions = False
+    most_rows = 20_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write.
@@ -252,7 +253,7 @@ class PostgreSQL:
         return writer_of(rows)
 
     async def lend_functions(
-        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:
         """A server cannot call them."""
         raise NotImplementedError

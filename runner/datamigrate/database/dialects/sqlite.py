@@ -31,6 +31,8 @@ from datamigrate.thought.sqlite_plans import Step, may_be_slow, slow_steps, tabl
 MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
 
+_LENT = "datamigrate_lent"
+
 _OF_ROWS = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
 _SAID_OF_ROWS = ("malformed JSON", "integer overflow", "Error binding parameter")
 
@@ -42,6 +44,7 @@ class SQLite:
     signals = frozenset({"wal_size"})
     reads_while_writing = False
     calls_functions = True
+    most_rows = 100_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
@@ -169,13 +172,17 @@ class SQLite:
         return OneByOne(rows)
 
     async def lend_functions(
-        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any] | None]
+        self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:
-        """Let statements on this connection call functions of ours by name; None takes one back."""
-        driver = (await connection.get_raw_connection()).driver_connection
+        """Each once for a connection, since the driver's thread has to be asked for it."""
+        fairy = await connection.get_raw_connection()
+        driver = fairy.driver_connection
         assert driver is not None
+        lent = fairy.info.setdefault(_LENT, {})
         for name, function in functions.items():
-            await driver.create_function(name, -1, function)
+            if lent.get(name) is not function:
+                await driver.create_function(name, -1, function)
+                lent[name] = function
 
 
 async def is_long(wal: str) -> bool:
