@@ -85,6 +85,25 @@ def test_while_a_command_is_at_work_python_looks_for_garbage_seldom_and_passes_o
     assert gc.get_threshold() == before
 
 
+def test_python_does_not_look_for_garbage_once_more_when_a_command_has_ended() -> None:
+    program = (
+        "import atexit, gc, sys, weakref\n"
+        "from datamigrate.faces.cli import main\n"
+        "class Circle: pass\n"
+        "gc.disable()\n"
+        "circle = Circle()\n"
+        "circle.itself = circle\n"
+        "end = weakref.finalize(circle, print, 'looked at')\n"
+        "end.atexit = False\n"
+        "del circle\n"
+        "atexit.register(lambda: (gc.collect(), print(end.alive)))\n"
+        "sys.argv = ['datamigrate', '--version']\n"
+        "main()\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[1:] == ["True"]
+
+
 def test_help_and_version_do_not_wait_for_sqlalchemy_or_alembic() -> None:
     program = (
         "import sys\n"
