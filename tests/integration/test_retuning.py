@@ -50,7 +50,7 @@ async def test_another_batch_size_holds_from_the_batch_after_the_next(
     assert ran.outcome == "done", ran.result
     assert [event.tuning for event in ran.of(Retuned)] == [f"batch size {rows}"]
     # a batch that was read ahead already is still done, unless it is too large now
-    is_ahead = form == "compute" and bench.database.dialect == "postgresql" and rows > BATCH
+    is_ahead = bench.database.dialect == "postgresql" and rows > BATCH
     before = [BATCH] * (5 if is_ahead else 4)
     assert [batch.rows for batch in ran.of(BatchDone)][: len(before) + 2] == [*before, rows, rows]
     bench.assert_done(ROWS)

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datamigrate.thought.pacing import Limits, Pace, after_timeout, first_pace, fixed, is_smallest, next_pace
+from datamigrate.thought.pacing import (
+    Batch,
+    Limits,
+    Pace,
+    after_timeout,
+    alike,
+    first_pace,
+    fixed,
+    is_smallest,
+    next_pace,
+)
 
 TARGET = 0.5
 LIMITS = Limits(target_time=TARGET)
@@ -19,7 +29,8 @@ FIRST = first_pace(500)
 
 @dataclass
 class Simulation:
-    """A table of which every `1/density`-th row is pending, on a database with these costs in seconds."""
+    """A table of which every `1/density`-th row is pending, on a database with these costs in seconds. One that
+    chooses `ahead` has chosen a batch before the one in front of it has ended."""
 
     per_row: float
     per_key: float = 0.0
@@ -27,14 +38,22 @@ class Simulation:
     overhead: float = 0.0
     limits: Limits = LIMITS
     pace: Pace = FIRST
+    ahead: bool = False
+    last: Batch | None = None
+    chosen: Pace | None = None
 
     def batch(self) -> tuple[int, float]:
         """Rows and seconds of one batch; afterwards the pace has changed."""
-        found = int(self.pace.span * self.density)
-        rows = min(found, self.pace.rows)
+        is_too_large = self.chosen is None or self.chosen.rows > 2 * self.pace.rows
+        pace = self.pace if self.chosen is None or is_too_large else self.chosen
+        if self.ahead:
+            self.chosen = next_pace(alike(self.last, pace), self.limits) if self.last else self.pace
+        found = int(pace.span * self.density)
+        rows = min(found, pace.rows)
         # the span's end is looked for even where the rows end the batch first
-        seconds = self.overhead + rows * self.per_row + self.pace.span * self.per_key
-        self.pace = next_pace(self.pace, seconds, rows, self.limits)
+        seconds = self.overhead + rows * self.per_row + pace.span * self.per_key
+        self.last = Batch(pace, seconds, rows)
+        self.pace = next_pace(self.last, self.limits)
         return rows, seconds
 
     def batches(self, count: int) -> list[tuple[int, float]]:
@@ -50,10 +69,14 @@ def ideal(simulation: Simulation) -> float:
 COSTS = [1e-7, 1e-6, 5e-6, 2e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 3.0]
 
 
+either_way = pytest.mark.parametrize("ahead", [False, True], ids=["in turn", "ahead"])
+
+
+@either_way
 @pytest.mark.parametrize("per_row", COSTS)
 @pytest.mark.parametrize("overhead", [0.0, 0.02])
-def test_within_ten_batches_the_size_fits_the_target(per_row: float, overhead: float) -> None:
-    simulation = Simulation(per_row, overhead=overhead)
+def test_within_ten_batches_the_size_fits_the_target(per_row: float, overhead: float, ahead: bool) -> None:
+    simulation = Simulation(per_row, overhead=overhead, ahead=ahead)
     simulation.batches(10)
     rows, _ = simulation.batch()
     assert rows == pytest.approx(ideal(simulation), rel=0.15, abs=1)
@@ -66,17 +89,19 @@ def test_any_cost_of_a_row_is_met_sooner_or_later(per_row: float) -> None:
     assert simulation.pace.rows == pytest.approx(ideal(simulation), rel=0.05, abs=1)
 
 
+@either_way
 @pytest.mark.parametrize("per_row", COSTS)
-def test_a_size_that_fits_is_kept(per_row: float) -> None:
-    simulation = Simulation(per_row)
+def test_a_size_that_fits_is_kept(per_row: float, ahead: bool) -> None:
+    simulation = Simulation(per_row, ahead=ahead)
     simulation.batches(20)
     sizes = [rows for rows, _ in simulation.batches(20)]
     assert max(sizes) - min(sizes) <= max(1, 0.02 * max(sizes))
 
 
+@either_way
 @pytest.mark.parametrize("per_row", COSTS)
-def test_the_way_to_the_target_does_not_swing(per_row: float) -> None:
-    sizes = [rows for rows, _ in Simulation(per_row).batches(20)]
+def test_the_way_to_the_target_does_not_swing(per_row: float, ahead: bool) -> None:
+    sizes = [rows for rows, _ in Simulation(per_row, ahead=ahead).batches(20)]
     steps = [after - before for before, after in pairwise(sizes) if after != before]
     assert all(step > 0 for step in steps) or all(step < 0 for step in steps)
 
@@ -85,13 +110,14 @@ def test_one_slow_batch_does_not_make_the_size_swing() -> None:
     simulation = Simulation(1e-4)
     simulation.batches(15)
     settled = simulation.pace.rows
-    simulation.pace = next_pace(simulation.pace, 2 * TARGET, simulation.pace.rows, LIMITS)
+    simulation.pace = next_pace(Batch(simulation.pace, 2 * TARGET, simulation.pace.rows), LIMITS)
     assert settled / 2 < simulation.pace.rows < settled
     assert max(rows for rows, _ in simulation.batches(10)) <= settled
 
 
-def test_a_tenfold_slow_down_is_answered_within_four_batches() -> None:
-    simulation = Simulation(1e-4)
+@either_way
+def test_a_tenfold_slow_down_is_answered_within_four_batches(ahead: bool) -> None:
+    simulation = Simulation(1e-4, ahead=ahead)
     simulation.batches(15)
     simulation.per_row *= 10
     simulation.batches(4)
@@ -99,8 +125,9 @@ def test_a_tenfold_slow_down_is_answered_within_four_batches() -> None:
     assert seconds < 1.2 * TARGET
 
 
-def test_after_a_slow_down_has_passed_the_size_comes_back() -> None:
-    simulation = Simulation(1e-4)
+@either_way
+def test_after_a_slow_down_has_passed_the_size_comes_back(ahead: bool) -> None:
+    simulation = Simulation(1e-4, ahead=ahead)
     simulation.batches(15)
     before = simulation.pace.rows
     simulation.per_row *= 10
@@ -111,19 +138,20 @@ def test_after_a_slow_down_has_passed_the_size_comes_back() -> None:
 
 
 def test_no_step_up_is_larger_than_twofold_and_no_step_down_larger_than_fourfold() -> None:
-    assert next_pace(Pace(1000, 4000), 0.0, 1000, LIMITS).rows == 2000
-    assert next_pace(Pace(1000, 4000), 3600.0, 1000, LIMITS).rows == 250
+    assert next_pace(Batch(Pace(1000, 4000), 0.0, 1000), LIMITS).rows == 2000
+    assert next_pace(Batch(Pace(1000, 4000), 3600.0, 1000), LIMITS).rows == 250
 
 
 def test_a_clock_that_goes_backwards_is_a_quick_batch() -> None:
-    assert next_pace(Pace(1000, 4000), -1.0, 1000, LIMITS).rows == 2000
+    assert next_pace(Batch(Pace(1000, 4000), -1.0, 1000), LIMITS).rows == 2000
 
 
 # sparse and dense stretches
 
 
-def test_where_pending_rows_are_sparse_the_span_grows_to_the_target() -> None:
-    simulation = Simulation(1e-4, per_key=4e-7, density=1e-5)
+@either_way
+def test_where_pending_rows_are_sparse_the_span_grows_to_the_target(ahead: bool) -> None:
+    simulation = Simulation(1e-4, per_key=4e-7, density=1e-5, ahead=ahead)
     simulation.batches(15)
     _, seconds = simulation.batch()
     assert simulation.pace.span > 1_000_000
@@ -156,7 +184,7 @@ def test_alternating_stretches_have_no_overlong_batch_once_the_size_has_settled(
 def test_full_batches_bring_a_wide_span_back_to_the_rows() -> None:
     pace = Pace(500, 2_000_000)
     for _ in range(40):
-        pace = next_pace(pace, TARGET, 500, LIMITS)
+        pace = next_pace(Batch(pace, TARGET, 500), LIMITS)
     assert pace == Pace(500, 500)
 
 
@@ -172,19 +200,19 @@ def paces_of(simulation: Simulation, batches: int) -> Iterator[Pace]:
 
 
 def test_one_full_batch_does_not_forget_a_wide_span_at_once() -> None:
-    assert next_pace(Pace(500, 2_000_000), TARGET, 500, LIMITS).span == 1_000_000
+    assert next_pace(Batch(Pace(500, 2_000_000), TARGET, 500), LIMITS).span == 1_000_000
 
 
 def test_a_sparse_batch_that_was_quick_leaves_the_rows_alone() -> None:
-    assert next_pace(Pace(500, 2000), 0.01, 0, LIMITS) == Pace(500, 4000)
+    assert next_pace(Batch(Pace(500, 2000), 0.01, 0), LIMITS) == Pace(500, 4000)
 
 
 def test_a_span_grows_no_wider_than_the_rows_found_in_it_call_for() -> None:
-    assert next_pace(Pace(500, 2000), 0.01, 400, LIMITS) == Pace(500, 3125)
+    assert next_pace(Batch(Pace(500, 2000), 0.01, 400), LIMITS) == Pace(500, 3125)
 
 
 def test_a_sparse_batch_that_was_slow_takes_both_back() -> None:
-    assert next_pace(Pace(500, 2000), 10.0, 0, LIMITS) == Pace(125, 500)
+    assert next_pace(Batch(Pace(500, 2000), 10.0, 0), LIMITS) == Pace(125, 500)
 
 
 @pytest.mark.parametrize("density", [0.5, 0.2, 0.1, 0.03])
@@ -247,11 +275,11 @@ def test_a_fixed_batch_size_comes_back_after_a_timeout_if_the_clock_allows() -> 
     limits = fixed(LIMITS, 1000)
     cut_off = after_timeout(after_timeout(Pace(1000, 1000), limits), limits)
     assert cut_off.rows == 250
-    assert next_pace(cut_off, 100 * TARGET, 250, limits).rows == 250
-    quick = next_pace(cut_off, TARGET / 100, 250, limits)
+    assert next_pace(Batch(cut_off, 100 * TARGET, 250), limits).rows == 250
+    quick = next_pace(Batch(cut_off, TARGET / 100, 250), limits)
     assert 250 < quick.rows < 1000
     for _ in range(5):
-        quick = next_pace(quick, TARGET / 100, quick.rows, limits)
+        quick = next_pace(Batch(quick, TARGET / 100, quick.rows), limits)
     assert quick.rows == 1000
 
 
@@ -265,7 +293,7 @@ limits = st.builds(
 def test_the_next_pace_is_whole_positive_and_within_the_limits(
     pace: Pace, seconds: float, found: int, within: Limits
 ) -> None:
-    after = next_pace(pace, seconds, min(found, pace.rows), within)
+    after = next_pace(Batch(pace, seconds, min(found, pace.rows)), within)
     assert isinstance(after.rows, int)
     assert isinstance(after.span, int)
     assert 1 <= after.span <= max(within.max_span, after.rows)

@@ -13,7 +13,7 @@ from datamigrate.doing.poison import WHOLE
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Change, Portion
 from datamigrate.thought.lifecycle import State
-from datamigrate.thought.pacing import Pace, fitted, next_pace
+from datamigrate.thought.pacing import Batch, Pace, alike, fitted, next_pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, Cut
 from datamigrate.words.migration import Bounds, Key
@@ -21,11 +21,12 @@ from datamigrate.words.migration import Bounds, Key
 
 @dataclass(eq=False)
 class Batching:
-    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one,
-    `since` is when the last one ended, or whatever held it back since."""
+    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one, `last` what
+    the last one was like, `since` is when it ended, or whatever held the next one back since."""
 
     stint: Stint
     ahead: Portion | None = field(default=None, init=False)
+    last: Batch | None = field(default=None, init=False)
     caution: Caution = field(default=Caution(), init=False)
     since: float = field(default_factory=time.monotonic, init=False)
 
@@ -38,9 +39,9 @@ class Batching:
         portion = self._read_already(claim) or await self._prepared(claim, self.stint.pace)
         if not self._may_read_ahead or portion.is_last:
             return await self._applied(claim, portion)
-        behind = replace(claim, cursor=portion.end)
+        behind = claim.after(portion.end, exhausted=False, rows=0, left_alone=0)
         change, self.ahead = await overlapping(
-            partial(self._applied, claim, portion), lambda: self._prepared(behind, self.stint.pace)
+            partial(self._applied, claim, portion), lambda: self._prepared(behind, self._pace_ahead(portion))
         )
         return change
 
@@ -75,8 +76,11 @@ class Batching:
 
     @property
     def _may_read_ahead(self) -> bool:
-        reads_while_writing = self.stint.place.database.dialect.reads_while_writing
-        return self.stint.work.computes and reads_while_writing and not self.caution
+        return self.stint.place.database.dialect.reads_while_writing and not self.caution
+
+    def _pace_ahead(self, portion: Portion) -> Pace:
+        """The pace of the batch behind the one that is under way, while the time that one takes is not known."""
+        return self._pace_behind(alike(self.last, portion.pace)) if self.last else self.stint.pace
 
     # writing ----------------------------------------------------------------------------------------
 
@@ -86,7 +90,8 @@ class Batching:
         async with stint.noting(stint.settings.timeouts) as connection:
             change = await stint.in_line.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
-            pace = self._pace_behind(portion, change, max(seconds, portion.seconds))
+            batch = Batch(portion.pace, max(seconds, portion.seconds), change.found)
+            pace = self._pace_behind(batch)
             if portion.claim.upper != claim.upper:
                 change = replace(change, exhausted=False)
             claim = claim.after(change.cursor, change.exhausted, change.rows, change.left_alone)
@@ -95,7 +100,7 @@ class Batching:
             claim, orders = await self._kept(connection, claim)
         self.since = time.monotonic()
         stint.claim, stint.pace, stint.last_sign = claim, pace, self.since
-        self.caution = caution
+        self.caution, self.last = caution, None if portion.pace == WHOLE else batch
         stint.heed(orders)
         if orders.standing.state is State.FAILED and not stint.effort.failed:
             raise BatchFailed(
@@ -119,11 +124,11 @@ class Batching:
         claim = replace(claim, upper=end, exhausted=is_last)
         return claim, await ledger.checkpoint(connection, claim, seconds)
 
-    def _pace_behind(self, portion: Portion, change: Change, seconds: float) -> Pace:
-        if portion.pace == WHOLE or self.caution:
+    def _pace_behind(self, batch: Batch) -> Pace:
+        if batch.pace == WHOLE or self.caution:
             return self.stint.pace
         limits = self.stint.settings.limits
-        pace = next_pace(portion.pace, seconds, change.found, limits)
+        pace = next_pace(batch, limits)
         # what was read ahead may be of a size that was wanted before
         return fitted(pace, limits) if self.stint.pace.rows >= limits.min_rows else pace
 

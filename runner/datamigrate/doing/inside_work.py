@@ -11,7 +11,7 @@ from datamigrate.database import changes
 from datamigrate.database.keyset import slice_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.doing.calling import Called, Caller
-from datamigrate.doing.rows_work import ComputeWork, reach_of
+from datamigrate.doing.rows_work import ComputeWork
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
@@ -36,7 +36,7 @@ class InsideWork(ComputeWork):
         """Write what was computed, or have the database compute and write it at once."""
         if portion.computed is not None:
             return await super().apply(connection, portion, thorough)
-        chosen = await self.choosing.behind(connection, reach_of(portion.claim), portion.pace)
+        chosen = await self._slice_of(connection, portion)
         async with self.changing(connection, chosen.bounds, thorough) as excused:
             called = await self._update(connection, chosen.bounds)
             excused.update(called.left_alone)

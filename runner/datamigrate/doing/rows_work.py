@@ -17,7 +17,7 @@ from datamigrate.database.dialects.base import Estimate, RowsToWrite, Writer
 from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys, slice_parameters
 from datamigrate.database.repeated import Repeated
-from datamigrate.doing.choosing import Choosing, find_upper, first_key
+from datamigrate.doing.choosing import Choosing, Slice, find_upper, first_key
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.elsewhere import Elsewhere
@@ -87,6 +87,11 @@ class RowsWork:
         """Only a computed row can be left alone."""
         return None
 
+    async def _slice_of(self, connection: AsyncConnection, portion: Portion) -> Slice:
+        if portion.slice is not None:
+            return portion.slice
+        return await self.choosing.behind(connection, reach_of(portion.claim), portion.pace)
+
     async def foresee(
         self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
     ) -> dict[Key, dict[str, Any]]:
@@ -152,17 +157,20 @@ class RowsWork:
 
 @dataclass(frozen=True, eq=False)
 class SetWork(RowsWork):
-    """`update_rows`, `delete_rows` and `each_batch`: chosen and done in one transaction."""
+    """`update_rows`, `delete_rows` and `each_batch`: all that is done is done in the batch's transaction."""
 
     form: UpdateRows | DeleteRows | EachBatch
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
-        """Nothing: the slice is chosen where it is worked on."""
-        return Portion(claim, pace)
+        """Choose the slice, where that can be done while another one is worked on."""
+        if not self.dialect.reads_while_writing:
+            return Portion(claim, pace)
+        async with look() as connection:
+            return Portion(claim, pace, await self.choosing.behind(connection, reach_of(claim), pace))
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
-        """Choose the slice and change its rows."""
-        chosen = await self.choosing.behind(connection, reach_of(portion.claim), portion.pace)
+        """Change the rows of the slice, after choosing it where that could not be done before."""
+        chosen = await self._slice_of(connection, portion)
         async with self.changing(connection, chosen.bounds, thorough):
             rows = await self._change(connection, chosen.bounds, portion.claim.tally.batches + 1)
         return Change(chosen.bounds.upper, chosen.is_last, rows, found=rows)

@@ -50,14 +50,30 @@ class Pace:
     span: int
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a batch was like: its pace, how many `seconds` it took, and how many pending rows it `found`."""
+
+    pace: Pace
+    seconds: float
+    found: int
+
+
+def alike(last: Batch, pace: Pace) -> Batch:
+    """What a batch of this pace will be like, if its rows and keys are like those of the last one."""
+    share = pace.span / last.pace.span
+    return Batch(pace, last.seconds * share, round(last.found * share))
+
+
 def first_pace(rows: int) -> Pace:
     """Where to start: small, since nothing is known yet, and as if every row were pending."""
     return Pace(rows, rows)
 
 
-def next_pace(pace: Pace, seconds: float, found: int, limits: Limits) -> Pace:
-    """The pace after a batch that took `seconds` and found so many pending rows."""
-    factor = _factor(seconds, limits.target_time)
+def next_pace(batch: Batch, limits: Limits) -> Pace:
+    """The pace after a batch like this."""
+    pace, found = batch.pace, batch.found
+    factor = _factor(batch.seconds, limits.target_time)
     # a fixed size that the database has cut off before is found again as quickly as the clock allows
     limits = replace(limits, min_rows=min(limits.min_rows, pace.rows))
     is_full = found >= (pace.rows * DENSE if pace.span <= pace.rows else pace.rows)
