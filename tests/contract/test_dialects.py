@@ -196,6 +196,37 @@ async def test_timeouts_last_for_the_transaction_only(postgres_database: Scratch
             }
 
 
+async def test_the_settings_of_a_transaction_go_with_its_beginning(
+    postgres_database: ScratchDatabase,
+) -> None:
+    said: list[str] = []
+    async with opened(postgres_database) as ours, ours.writing(Timeouts(lock=1.5)) as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver.add_query_logger(lambda record: said.append(record.query))
+        assert await connection.scalar(sa.text("SHOW lock_timeout")) == "1500ms"
+    assert said[0].startswith("BEGIN; SET LOCAL lock_timeout = '1500ms'; SET LOCAL")
+
+
+async def test_the_settings_of_a_transaction_in_which_nothing_was_said_are_not_those_of_the_next(
+    postgres_database: ScratchDatabase,
+) -> None:
+    async with opened(postgres_database, connections=1) as ours:
+        async with ours.writing(Timeouts(lock=1.5)):
+            pass
+        async with ours.looking() as connection:
+            assert await connection.scalar(sa.text("SHOW lock_timeout")) == "0"
+
+
+async def test_within_a_transaction_that_has_begun_settings_hold_at_once(
+    postgres_database: ScratchDatabase,
+) -> None:
+    show = sa.text("SHOW lock_timeout")
+    async with opened(postgres_database) as ours, ours.writing() as connection:
+        assert await connection.scalar(show) == "0"
+        await ours.dialect.begin_batch(connection, Timeouts(lock=1.5), durable=True)
+        assert await connection.scalar(show) == "1500ms"
+
+
 async def test_a_quick_commit_is_asked_for_only_where_losing_it_does_no_harm(
     postgres_database: ScratchDatabase,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -107,12 +108,15 @@ class PostgreSQL:
         A connection remembers what a statement takes and gives, so that it asks the server once; the server
         itself is told the text every time, and keeps nothing from one transaction to the next.
         """
+        from datamigrate.database.dialects import postgresql_transactions  # which imports the driver
+
         engine = create_async_engine(
             address.url,
             pool_size=connections,
             hide_parameters=True,
             max_overflow=0,
             connect_args={
+                "connection_class": postgresql_transactions.Connection,
                 "statement_cache_size": 0,
                 "prepared_statement_cache_size": KNOWN_STATEMENTS,
                 "prepared_statement_name_func": str,
@@ -126,12 +130,15 @@ class PostgreSQL:
             ),
         )
         event.listen(engine.sync_engine, "connect", _take_over_dates)
+        event.listen(engine.sync_engine, "begin", _forget_settings)
         event.listen(engine.sync_engine, "handle_error", _give_up_if_outdated)
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
-        """One statement sets them all, until the transaction's end only."""
-        await connection.execute(batch_settings(timeouts, durable))
+        """They go with the transaction's BEGIN, and hold until its end only."""
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.set_locally(batch_settings(timeouts, durable))
 
     async def interrupt(self, driver: Any) -> None:
         """Closing in good order, asyncpg first has the server cancel the statement."""
@@ -266,6 +273,11 @@ def _is_against_a_row(error: BaseException) -> bool:
 
 def _take_over_dates(connection: Any, _record: Any) -> None:
     connection.run_async(take_over_dates)
+
+
+def _forget_settings(connection: Connection) -> None:
+    # of a transaction in which nothing was said
+    connection.connection.driver_connection.settings = ""  # type: ignore[union-attr] # it is one of ours
 
 
 def _give_up_if_outdated(context: ExceptionContext) -> None:

@@ -1,4 +1,4 @@
-"""Settings of one PostgreSQL transaction: a SELECT sets them, and they end with it."""
+"""Settings of one PostgreSQL transaction, which end with it."""
 
 from functools import cache
 from typing import Any
@@ -9,8 +9,8 @@ from datamigrate.database.dialects.base import Timeouts
 
 
 @cache
-def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
-    """One SELECT that sets the transaction's timeouts and, unless `durable`, its quick commit."""
+def batch_settings(timeouts: Timeouts, durable: bool) -> str:
+    """Statements that set the transaction's timeouts and, unless `durable`, its quick commit."""
     settings = {
         "lock_timeout": _milliseconds(timeouts.lock),
         "statement_timeout": _milliseconds(timeouts.statement),
@@ -20,7 +20,7 @@ def batch_settings(timeouts: Timeouts, durable: bool) -> sa.Select[Any]:
     }
     if not durable:
         settings["synchronous_commit"] = "off"
-    return sa.select(*(set_local(name, value) for name, value in settings.items()))
+    return " ".join(f"SET LOCAL {name} = '{value}';" for name, value in settings.items())
 
 
 def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:

@@ -1,0 +1,29 @@
+"""Transactions on PostgreSQL: what is to hold in one is said in the same breath with its BEGIN."""
+
+from typing import Any
+
+import asyncpg
+
+
+class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped there
+    """A connection of the driver. Its `settings` go with the next BEGIN, and with that one only."""
+
+    __slots__ = ("settings",)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.settings = ""
+
+    async def set_locally(self, settings: str) -> None:
+        """Have these settings hold in the transaction that is open, or in the one that begins next."""
+        if self.is_in_transaction():
+            await self.execute(settings)
+        else:
+            self.settings = settings
+
+    async def execute(self, query: str, *arguments: Any, **options: Any) -> str:
+        """One statement, or several without arguments."""
+        if self.settings and query.startswith("BEGIN"):
+            query, self.settings = f"{query} {self.settings}", ""
+        status: str = await super().execute(query, *arguments, **options)
+        return status
