@@ -110,6 +110,19 @@ def test_a_script_s_own_revert_is_used_where_there_is_no_log(
     assert database.scalar("SELECT count(full_name) FROM people") == 0
 
 
+def test_a_row_at_which_a_script_s_own_revert_fails_is_named_with_the_command_that_goes_on(
+    project: Project, database: ScratchDatabase
+) -> None:
+    project.write_script("full_name", FULL_NAME + OWN_WAY)
+    project.quick("run")
+    database.execute("CREATE UNIQUE INDEX one_of_each ON people (full_name)")
+    all_alike = OWN_WAY.replace("is_not(None)", "like('First%')").replace(": None", ": 'nobody'")
+    project.write_script("full_name", FULL_NAME + all_alike)
+    failed = project.quick("revert", "full_name", exits=1).err
+    assert "full_name: Row 2: the database says: " in failed
+    assert "Then `datamigrate revert full_name` goes on where it stopped." in failed
+
+
 def test_what_stands_in_the_way_is_said_beforehand(project: Project, database: ScratchDatabase) -> None:
     project.write_script("full_name", KEPT)
     project.write_script("nick", NICK, requires=NICKNAMES, depends_on=("full_name",))

@@ -25,7 +25,7 @@ from datamigrate.thought.codec import encode_key, show_key
 from datamigrate.thought.pacing import Pace
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import BatchFailed
+from datamigrate.words.errors import BatchFailed, DatamigrateError
 from datamigrate.words.migration import Bounds, Key
 from datamigrate.words.quarantine import Failing
 from datamigrate.words.secrets import redacted
@@ -125,7 +125,7 @@ class Isolation(Search):
     async def refuse(self, poison: Poison, kept: int) -> None:
         """Raise what the row failed with, unless it may be set aside: a timeout says nothing of the row."""
         if not self.script.migration.options.quarantines or self._is_timeout(poison.error):
-            raise failed_batch(self.script.migration, poison.error, kept, poison.key) from poison.error
+            raise self._failed(poison.error, kept, poison.key) from poison.error
 
     async def set_aside(self, claim: Claim, poison: Poison, attempts: int = 2) -> Claim:
         """Put the row into quarantine and the cursor behind it, in one transaction; the claim then.
@@ -150,10 +150,13 @@ class Isolation(Search):
         async with self.place.database.looking() as connection:
             keys = await self.in_line.keys_in(connection, reach, 1)
         if not keys:
-            raise failed_batch(self.script.migration, InSlice(reach, fatal(claim)), kept)
+            raise self._failed(InSlice(reach, fatal(claim)), kept)
         poison = Poison(keys[0], fatal(claim, keys[0]))
         await self.refuse(poison, kept)
         return await self.set_aside(claim, poison, claim.attempts - 1)
+
+    def _failed(self, raised: Exception, kept: int, key: Key | None = None) -> DatamigrateError:
+        return failed_batch(self.script.migration, raised, kept, key, self.place.ledger.course.verb)
 
     # the quarantine ---------------------------------------------------------------------------------
 
