@@ -129,6 +129,24 @@ def test_a_table_read_for_every_row_is_refused_until_it_has_its_index(
     assert database.scalar("SELECT count(*) FROM people WHERE nick = 'n'") == 1000
 
 
+@pytest.mark.parametrize("name", ["nick-names", "nick.names", "nick names"])
+def test_the_index_that_is_named_is_made_whatever_the_names_are(
+    project: Project, database: ScratchDatabase, name: str
+) -> None:
+    add_people(database, 1000)
+    nicknames(database, 1000)
+    database.script(
+        f'ALTER TABLE nicknames RENAME TO "{name}"; ALTER TABLE "{name}" RENAME person TO "p.er son"'
+    )
+    odd = LOOKED_UP.replace('table("nicknames', f'table("{name}').replace('"person"', '"p.er son"')
+    project.write_script("nick", odd.replace("c.person", 'c["p.er son"]'))
+    [slow] = slow_in(project)
+    assert (slow["table"], slow["per_row"]) == (name, True)
+    assert f"ix_{name}_p.er son" in slow["revision"]
+    database.execute(slow["sql"].replace("CONCURRENTLY ", ""))
+    assert slow_in(project, exits=0) == []
+
+
 def test_a_small_table_may_be_read_as_often_as_is_wanted(project: Project, database: ScratchDatabase) -> None:
     add_people(database, 100)
     nicknames(database, 100)
