@@ -28,7 +28,7 @@ from datamigrate.database.faults import Fault
 from datamigrate.database.keyset import Keyset
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import DatabaseUnavailable
-from datamigrate.words.events import BatchDone, Sweeping
+from datamigrate.words.events import BatchDone, Quarantined, Retrying, Sweeping
 from datamigrate.words.migration import Bounds
 from workbench import ITEM, PENDING, Bench, at_every_step, doubling, opened, with_settings
 
@@ -166,6 +166,30 @@ async def test_a_database_that_lets_nobody_in_is_a_lost_connection(
         with pytest.raises(DatabaseUnavailable) as caught:
             await write(ours, "SELECT 1")
         assert fault_of(ours, caught.value) is Fault.LOST
+
+
+@pytest.mark.parametrize("kind", ["int2vector", "oidvector"])
+async def test_a_value_that_the_driver_cannot_write_fails_at_once_and_no_row_is_to_blame(
+    bench_on: Callable[[str], Bench], kind: str
+) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, old {kind}, new {kind});"
+        "INSERT INTO item SELECT i, '1 2' FROM generate_series(1, 3) i;"
+    )
+    item = sa.table("item", sa.column("id", sa.Integer), sa.column("old"), sa.column("new"))
+
+    def copy(row: Any) -> dict[str, Any]:
+        return {"new": row.old}
+
+    copied = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new], on_row_error="quarantine"
+    )
+    ran = await bench.run(bench.form(copied(copy)))
+    assert ran.outcome == "failed"
+    assert f"the database says: invalid {kind} data." in str(ran.result.error)
+    assert ran.of(Retrying) == []
+    assert ran.of(Quarantined) == []
 
 
 # settings -----------------------------------------------------------------------------------------------
