@@ -76,12 +76,14 @@ async def test_an_error_that_is_not_the_databases_is_lasting(database: ScratchDa
         assert fault_of(ours, ValueError()) is Fault.LASTING
 
 
-async def test_a_lock_held_by_somebody_else_passes(database: ScratchDatabase) -> None:
+async def test_a_lock_held_by_somebody_else_is_told_from_what_passes_by_itself(
+    database: ScratchDatabase,
+) -> None:
     database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
     async with opened(database) as ours:
         with database.engine.begin() as other:
             other.execute(sa.text("UPDATE item SET id = 2"))
-            assert await fault_in(ours, write(ours, "UPDATE item SET id = 3")) is Fault.PASSING
+            assert await fault_in(ours, write(ours, "UPDATE item SET id = 3")) is Fault.LOCKED
         await write(ours, "UPDATE item SET id = 3")
 
 

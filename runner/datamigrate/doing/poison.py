@@ -156,7 +156,8 @@ class Isolation(Search):
         return await self.set_aside(claim, poison, claim.attempts - 1)
 
     def _failed(self, raised: Exception, kept: int, key: Key | None = None) -> DatamigrateError:
-        return failed_batch(self.script.migration, raised, kept, key, self.place.ledger.course.verb)
+        dialect, verb = self.place.database.dialect, self.place.ledger.course.verb
+        return failed_batch(dialect, self.script.migration, raised, kept, key, verb)
 
     # the quarantine ---------------------------------------------------------------------------------
 

@@ -62,7 +62,8 @@ async def revert(
         why = str(effort.halted) if effort.halted else place.stop.reason or ""
         result = Result(script.name, outcome.value, reason=why if outcome.value == "stopped" else "")
     except Exception as error:
-        result = Result(script.name, "failed", failed_batch(script.migration, error, 0, verb=Cause.REVERT))
+        failure = failed_batch(place.database.dialect, script.migration, error, 0, verb=Cause.REVERT)
+        result = Result(script.name, "failed", failure)
     return Undone(result, effort.done.rows, effort.done.left_alone)
 
 
@@ -107,7 +108,7 @@ async def try_back(database: Database, script: Script, work: RevertWork, limits:
         async with database.rehearsing(limits.timeouts) as connection:
             return await _tried_back(connection, script, work, limits)
     except DBAPIError as error:
-        raise failed_batch(script.migration, error, kept=0, verb=Cause.REVERT) from error
+        raise failed_batch(database.dialect, script.migration, error, kept=0, verb=Cause.REVERT) from error
 
 
 async def _tried_back(

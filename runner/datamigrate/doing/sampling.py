@@ -246,7 +246,7 @@ class Sampler:
         error = cause_of(raised)
         if isinstance(error, BatchFailed):
             key = error.key or key
-        said = failed_batch(self.script.migration, raised, kept=0)
+        said = failed_batch(self.database.dialect, self.script.migration, raised, kept=0)
         return Failure(self.script.name, place, None if key is None else show_key(key), said)
 
     async def _error_in(self, bounds: Bounds) -> Exception | None:

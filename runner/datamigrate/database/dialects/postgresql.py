@@ -41,8 +41,8 @@ _PAGES = """
 """
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-LOCK_NOT_AVAILABLE = "55P03"
-_PASSING = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE, "53300"})
+_LOCKED = "55P03"
+_PASSING = frozenset({"40001", "40P01", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
 _OTHER_FORMAT = frozenset({"22P03", "08P01"})
@@ -153,6 +153,8 @@ class PostgreSQL:
             return Fault.LOST
         if state == _CANCELED:
             return Fault.TIMEOUT
+        if state == _LOCKED:
+            return Fault.LOCKED
         return Fault.PASSING if state in _PASSING else Fault.LASTING
 
     def blames_rows(self, error: BaseException) -> bool:
