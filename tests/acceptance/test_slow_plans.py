@@ -19,6 +19,9 @@ migrate = update_rows(
     values={people.c.full_name: people.c.first + " " + people.c.last},
 )
 """
+BY_NAME_AND_SHARD = 'people.append_column(sa.column("shard", sa.Integer))' + BY_NAME.replace(
+    "people.c.id)", "people.c.id, people.c.shard)"
+)
 LOOKED_UP = """
 nicknames = sa.table("nicknames", sa.column("person", sa.Integer), sa.column("nick", sa.Text))
 nick = sa.select(nicknames.c.nick).where(nicknames.c.person == people.c.id).scalar_subquery()
@@ -126,6 +129,24 @@ def test_a_table_read_for_every_row_is_refused_until_it_has_its_index(
     assert database.scalar("SELECT count(*) FROM people WHERE nick = 'n'") == 1000
 
 
+@pytest.mark.parametrize("name", ["nick-names", "nick.names", "nick names"])
+def test_the_index_that_is_named_is_made_whatever_the_names_are(
+    project: Project, database: ScratchDatabase, name: str
+) -> None:
+    add_people(database, 1000)
+    nicknames(database, 1000)
+    database.script(
+        f'ALTER TABLE nicknames RENAME TO "{name}"; ALTER TABLE "{name}" RENAME person TO "p.er son"'
+    )
+    odd = LOOKED_UP.replace('table("nicknames', f'table("{name}').replace('"person"', '"p.er son"')
+    project.write_script("nick", odd.replace("c.person", 'c["p.er son"]'))
+    [slow] = slow_in(project)
+    assert (slow["table"], slow["per_row"]) == (name, True)
+    assert f"ix_{name}_p.er son" in slow["revision"]
+    database.execute(slow["sql"].replace("CONCURRENTLY ", ""))
+    assert slow_in(project, exits=0) == []
+
+
 def test_a_small_table_may_be_read_as_often_as_is_wanted(project: Project, database: ScratchDatabase) -> None:
     add_people(database, 100)
     nicknames(database, 100)
@@ -217,14 +238,45 @@ def test_a_partition_that_lacks_the_index_of_the_others_is_refused(
 ) -> None:
     partition_people(postgres_database, "LIST (shard)", 2 * MANY)
     postgres_database.script("CREATE INDEX ON people_0 (first, id, shard); ANALYZE")
-    by_name = BY_NAME.replace("people.c.id)", "people.c.id, people.c.shard)")
-    postgres_project.write_script(
-        "by_name", f'people.append_column(sa.column("shard", sa.Integer))\n{by_name}'
-    )
+    postgres_project.write_script("by_name", BY_NAME_AND_SHARD)
     [slow] = slow_in(postgres_project)
     assert (slow["table"], slow["per_row"]) == ("people_1", False)
     postgres_database.script("CREATE INDEX ON people_1 (first, id, shard)")
     assert slow_in(postgres_project, exits=0) == []
+
+
+@pytest.mark.parametrize("part_by_part", [True, False], ids=["part by part", "at once"])
+def test_a_partitioned_table_is_refused_until_it_has_the_index_that_is_named(
+    postgres_project: Project, postgres_database: ScratchDatabase, part_by_part: bool
+) -> None:
+    partition_people(postgres_database, "LIST (shard)", 2 * MANY)
+    analyze(postgres_database, True)
+    postgres_project.write_script("by_name", BY_NAME_AND_SHARD)
+    refused = postgres_project.quick("run", exits=1).err
+    assert f"It sorts people (about {2 * MANY:,} rows) for every batch." in refused
+    assert "CREATE INDEX ix_people_first_id_shard ON people (first, id, shard);" in refused
+    assert "unless each partition has been given such an index CONCURRENTLY before" in refused
+    if part_by_part:
+        postgres_database.script("CREATE INDEX ON people_0 (first, id, shard)")
+        assert [slow["table"] for slow in slow_in(postgres_project)] == ["people_1"]
+        postgres_database.script("CREATE INDEX ON people_1 (first, id, shard)")
+    else:
+        postgres_database.script("CREATE INDEX ix_people_first_id_shard ON people (first, id, shard)")
+    assert slow_in(postgres_project, exits=0) == []
+    postgres_project.quick("run")
+    assert named_people(postgres_database) == 2 * MANY
+
+
+def test_a_partition_that_the_script_names_is_named_as_it_does(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    partition_people(postgres_database, "LIST (shard)", 2 * MANY)
+    script = postgres_project.write_script("by_name", BY_NAME_AND_SHARD)
+    script.write_text(script.read_text().replace('"people",', '"people_0",', 1))
+    [slow] = slow_in(postgres_project)
+    assert (
+        slow["sql"] == "CREATE INDEX CONCURRENTLY ix_people_0_first_id_shard ON people_0 (first, id, shard)"
+    )
 
 
 def test_a_large_table_of_the_same_name_in_another_schema_does_not_matter(

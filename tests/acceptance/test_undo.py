@@ -110,6 +110,19 @@ def test_a_script_s_own_revert_is_used_where_there_is_no_log(
     assert database.scalar("SELECT count(full_name) FROM people") == 0
 
 
+def test_a_row_at_which_a_script_s_own_revert_fails_is_named_with_the_command_that_goes_on(
+    project: Project, database: ScratchDatabase
+) -> None:
+    project.write_script("full_name", FULL_NAME + OWN_WAY)
+    project.quick("run")
+    database.execute("CREATE UNIQUE INDEX one_of_each ON people (full_name)")
+    all_alike = OWN_WAY.replace("is_not(None)", "like('First%')").replace(": None", ": 'nobody'")
+    project.write_script("full_name", FULL_NAME + all_alike)
+    failed = project.quick("revert", "full_name", exits=1).err
+    assert "full_name: Row 2: the database says: " in failed
+    assert "Then `datamigrate revert full_name` goes on where it stopped." in failed
+
+
 def test_what_stands_in_the_way_is_said_beforehand(project: Project, database: ScratchDatabase) -> None:
     project.write_script("full_name", KEPT)
     project.write_script("nick", NICK, requires=NICKNAMES, depends_on=("full_name",))
@@ -166,7 +179,7 @@ def test_a_form_whose_changes_nobody_knows_refuses_an_undo_log(project: Project,
     assert "write a `revert` beside `migrate`" in refused
 
 
-def test_a_row_that_cannot_be_put_back_is_told_in_the_database_s_words(
+def test_a_row_that_cannot_be_put_back_is_named_with_the_database_s_words_and_a_way_on(
     project: Project, database: ScratchDatabase
 ) -> None:
     database.execute("CREATE UNIQUE INDEX one_of_each ON people (last)")
@@ -179,7 +192,12 @@ def test_a_row_that_cannot_be_put_back_is_told_in_the_database_s_words(
     database.execute("INSERT INTO people (id, first, last) VALUES (99, 'New', 'Last4')")
     before = database.dump()
     tried = project.quick("revert", "renamed", "--dry-run", exits=1).err
-    assert "renamed: the database says: " in tried
+    assert "renamed: row 4 of people cannot be put back: the database says: " in tried
     assert "Unexpected" not in tried
     assert database.dump() == before
-    assert "renamed: the database says: " in project.quick("revert", "renamed", exits=1).err
+    refused = project.quick("revert", "renamed", exits=1).err
+    assert "renamed: row 4 of people cannot be put back: the database says: " in refused
+    assert "give the row other values: what somebody has changed since is left as found" in refused
+    database.execute("UPDATE people SET last = 'Mine' WHERE id = 4")
+    told = project.quick("revert", "renamed", exits=6).err
+    assert "1 row changed by somebody since, left as found: keys 4" in told

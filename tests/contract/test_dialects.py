@@ -20,13 +20,16 @@ from sqlalchemy.dialects import postgresql
 import datamigrate
 from databases import ScratchDatabase
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database import changes
 from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects import sqlite_counting, sqlite_transactions
 from datamigrate.database.dialects.base import Estimate, Timeouts
 from datamigrate.database.faults import Fault
+from datamigrate.database.keyset import Keyset
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import DatabaseUnavailable
-from datamigrate.words.events import BatchDone, Sweeping
+from datamigrate.words.events import BatchDone, Quarantined, Retrying, Sweeping
+from datamigrate.words.migration import Bounds
 from workbench import ITEM, PENDING, Bench, at_every_step, doubling, opened, with_settings
 
 pytestmark = pytest.mark.anyio
@@ -73,12 +76,14 @@ async def test_an_error_that_is_not_the_databases_is_lasting(database: ScratchDa
         assert fault_of(ours, ValueError()) is Fault.LASTING
 
 
-async def test_a_lock_held_by_somebody_else_passes(database: ScratchDatabase) -> None:
+async def test_a_lock_held_by_somebody_else_is_told_from_what_passes_by_itself(
+    database: ScratchDatabase,
+) -> None:
     database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1)")
     async with opened(database) as ours:
         with database.engine.begin() as other:
             other.execute(sa.text("UPDATE item SET id = 2"))
-            assert await fault_in(ours, write(ours, "UPDATE item SET id = 3")) is Fault.PASSING
+            assert await fault_in(ours, write(ours, "UPDATE item SET id = 3")) is Fault.LOCKED
         await write(ours, "UPDATE item SET id = 3")
 
 
@@ -163,6 +168,30 @@ async def test_a_database_that_lets_nobody_in_is_a_lost_connection(
         with pytest.raises(DatabaseUnavailable) as caught:
             await write(ours, "SELECT 1")
         assert fault_of(ours, caught.value) is Fault.LOST
+
+
+@pytest.mark.parametrize("kind", ["int2vector", "oidvector"])
+async def test_a_value_that_the_driver_cannot_write_fails_at_once_and_no_row_is_to_blame(
+    bench_on: Callable[[str], Bench], kind: str
+) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, old {kind}, new {kind});"
+        "INSERT INTO item SELECT i, '1 2' FROM generate_series(1, 3) i;"
+    )
+    item = sa.table("item", sa.column("id", sa.Integer), sa.column("old"), sa.column("new"))
+
+    def copy(row: Any) -> dict[str, Any]:
+        return {"new": row.old}
+
+    copied = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new], on_row_error="quarantine"
+    )
+    ran = await bench.run(bench.form(copied(copy)))
+    assert ran.outcome == "failed"
+    assert f"the database says: invalid {kind} data." in str(ran.result.error)
+    assert ran.of(Retrying) == []
+    assert ran.of(Quarantined) == []
 
 
 # settings -----------------------------------------------------------------------------------------------
@@ -550,6 +579,42 @@ async def test_computed_values_of_any_type_arrive_as_they_are(
     with bench.database.engine.connect() as connection:
         found = connection.execute(sa.select(item.c.new).order_by(item.c.id)).scalars().all()
     assert found == list(kind.values)
+
+
+FORESEEN = {
+    "an object in JSON": ("json", sa.JSON(), {"a": [1, None]}),
+    "a list in JSON": ("json", sa.JSON(), [1, "b"]),
+    "a list that says what it is": ("json", sa.JSON(), sa.literal([1, "b"], sa.JSON())),
+    "JSON that says what it is to a column that does not": ("json", None, sa.literal({"a": 1}, sa.JSON())),
+    "no value of JSON": ("json", sa.JSON(none_as_null=True), None),
+    "a day": ("date", sa.Date(), dt.date(2026, 1, 2)),
+    "a day that says what it is": ("date", None, sa.literal(dt.date(2026, 1, 2), sa.Date())),
+    "a text": ("text", None, "new"),
+    "a number": ("integer", None, 7),
+    "bytes": ("bytes", sa.LargeBinary(), b"\x00a"),
+    "a decimal": ("numeric", sa.Numeric(8, 2, asdecimal=False), 1.5),
+    "a truth": ("boolean", sa.Boolean(), True),
+    "an expression": ("text", sa.Text(), sa.func.lower("NEW") + "er"),
+}
+"""A column, what the script says of it, and the value."""
+
+
+@pytest.mark.parametrize("what", FORESEEN)
+async def test_what_is_foreseen_of_an_update_is_what_it_writes(bench: Bench, what: str) -> None:
+    kind, declared, value = FORESEEN[what]
+    if kind == "bytes":
+        kind = "bytea" if bench.database.dialect == "postgresql" else "blob"
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, c {kind}); INSERT INTO item VALUES (1, NULL);"
+    )
+    item = sa.table("item", sa.column("id", sa.Integer), sa.column("c", declared))
+    form = datamigrate.update_rows(item, pending=item.c.c.is_(None), values={item.c.c: value})
+    keyset = Keyset(item, ("id",), (sa.Integer(),))
+    async with opened(bench.database) as database, database.rehearsing(IMPATIENT) as connection:
+        foreseen = (await connection.execute(changes.foreseen(form, keyset, [(1,)]))).all()
+        await connection.execute(changes.update(form, keyset, Bounds(None, (1,))))
+        written = (await connection.execute(changes.images(keyset, ["c"], [(1,)]))).all()
+    assert foreseen == written
 
 
 async def test_a_computed_null_is_null(bench: Bench) -> None:

@@ -468,7 +468,7 @@ async def test_a_lock_held_by_somebody_else_is_waited_for(
         )
     assert ran.outcome == "done", ran.result
     (retrying,) = ran.of(Retrying)
-    assert re.search(r"lock.* \(try again, 1 of \d+\)$", retrying.reason)
+    assert re.search(r"lock.* \(try again for the lock, 1 of \d+\)$", retrying.reason)
     bench.assert_done(ROWS)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,7 @@ from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
-from datamigrate.words.errors import BatchFailed, SchemaError
+from datamigrate.words.errors import RowFailed, SchemaError
 from datamigrate.words.events import Event, Reverted
 from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
@@ -392,7 +393,7 @@ async def test_a_dry_run_shows_rows_and_leaves_nothing(bench: Bench) -> None:
         bench.database.execute("INSERT INTO item (id, serial, new) VALUES (2, 100, 5)")
         before = bench.database.dump()
         work = await revert_work(database, NAME, Ledger(this_process()).tables.undo)
-        tried = await try_back(database, work, RehearsalLimits(shown=2))
+        tried = await try_back(database, script, work, RehearsalLimits(shown=2))
     assert bench.database.dump() == before
     assert (tried.pending, tried.undone, tried.changed) == (3, 2, 1)
     third, second = tried.rows
@@ -410,13 +411,98 @@ async def test_a_batch_that_fails_says_so_and_goes_on_once_the_cause_is_mended(b
         await bench.run_on(database, script)
         bench.database.execute("DELETE FROM parent WHERE id = 0")
         failed = (await revert_on(database, script)).result.error
-        assert isinstance(failed, BatchFailed)
+        assert isinstance(failed, RowFailed)
+        assert "row 1 of item cannot be put back: the database says: " in failed.message
         assert "foreign key" in failed.message.lower()
         assert "`datamigrate revert job` goes on" in failed.hint
         assert bench.standing().state == "reverting"
         bench.database.execute("INSERT INTO parent VALUES (0)")
         assert (await revert_on(database, script)).rows == 2
     assert rows_of(bench) == before
+
+
+MOVED = HOME + (
+    "migrate = update_rows(item, pending=item.c.old < 50000, undo_log=True, values={item.c.old: item.c.old + 50000})"
+)
+MASKED = MOVED.replace("undo_log=True", 'undo_log=True, mask=["old"]')
+REFUSES = {
+    "sqlite": "CREATE TRIGGER refuse BEFORE UPDATE ON item WHEN NEW.old = 4 BEGIN SELECT RAISE(ABORT, 'not 4'); END;",
+    "postgresql": "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not 4'; END $$;"
+    "CREATE TRIGGER refuse BEFORE UPDATE ON item FOR EACH ROW WHEN (NEW.old = 4) EXECUTE FUNCTION refuse();",
+}
+UNIQUE = "CREATE UNIQUE INDEX one_of_each ON item (old); INSERT INTO item (id, old, new) VALUES (99, 4, 0);"
+PARENTS = "CREATE TABLE parent (id INTEGER PRIMARY KEY); INSERT INTO parent SELECT serial FROM item;" + (
+    "ALTER TABLE item ADD COLUMN parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED;"
+    "UPDATE item SET parent = serial;"
+)
+ELSEWHERE = "UPDATE item SET old = 7 WHERE id = 12"
+IN_ITS_PLACE = "INSERT INTO item (id, new) VALUES (12, 7)"
+STUCK: dict[str, tuple[str, str, str | dict[str, str], str, str]] = {
+    "a constraint": (MOVED, "", UNIQUE, "(UNIQUE constraint failed|one_of_each)", ELSEWHERE),
+    "a trigger": (MOVED, "", REFUSES, "not 4", ELSEWHERE),
+    "what is masked": (MASKED, "", UNIQUE, "its text is left out: columns are masked", ELSEWHERE),
+    "a constraint that is looked at when all is done": (
+        kept("delete"), PARENTS, "DELETE FROM parent WHERE id = 4", "(?i:foreign key)", IN_ITS_PLACE
+    ),
+}  # fmt: skip
+"""What the script does, to what; what is in the way of row 12 then; what is said, and how the row is changed."""
+
+
+async def stuck(bench: Bench, database: Database, what: str) -> Script:
+    """Run the script, and put something in the way of row 12."""
+    body, prepared, obstacle, _, _ = STUCK[what]
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    bench.database.script(prepared)
+    script = bench.script(body)
+    assert (await bench.run_on(database, script)).outcome == "done"
+    bench.database.script(obstacle if isinstance(obstacle, str) else obstacle[bench.database.dialect])
+    return script
+
+
+@pytest.mark.parametrize("what", STUCK)
+async def test_a_row_that_cannot_be_put_back_is_named_and_all_before_it_are_put_back(
+    bench: Bench, what: str
+) -> None:
+    *_, said, change = STUCK[what]
+    async with opened(bench.database) as database:
+        script = await stuck(bench, database, what)
+        failed = (await revert_on(database, script)).result.error
+        assert isinstance(failed, RowFailed)
+        assert re.match(rf"job: row 12 of item cannot be put back: .*{said}", failed.message)
+        assert "It stays as it is; what was put back before it is kept: 1 row." in failed.message
+        assert "`datamigrate revert job` goes on where it stopped" in failed.hint
+        assert bench.standing().state == "reverting"
+        assert bench.database.rows("SELECT old FROM item WHERE id = 15") == [(5,)]
+        bench.database.execute(change)
+        undone = await revert_on(database, script)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", ROWS - 1, 1), undone.result
+
+
+@pytest.mark.parametrize("what", STUCK)
+async def test_a_dry_run_of_a_revert_names_the_row_that_cannot_be_put_back(bench: Bench, what: str) -> None:
+    if bench.database.dialect == "sqlite" and "when all is done" in what:
+        pytest.skip("SQLite has no word for looking at it before the commit")
+    *_, said, _ = STUCK[what]
+    async with opened(bench.database) as database:
+        script = await stuck(bench, database, what)
+        before = bench.database.dump()
+        work = await revert_work(database, NAME, Ledger(this_process()).tables.undo)
+        with pytest.raises(RowFailed, match=rf"job: row 12 of item cannot be put back: .*{said}"):
+            await try_back(database, script, work, RehearsalLimits())
+    assert bench.database.dump() == before
+
+
+async def test_a_value_that_no_longer_fits_its_column_is_told_with_its_row(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table(rows=[(i * 3,) for i in range(ROWS)])
+    bench.database.execute("UPDATE item SET old = 40000 WHERE id = 12")
+    script = bench.script(kept("update").replace("values={", "values={item.c.old: 0, "))
+    async with opened(bench.database) as database:
+        await bench.run_on(database, script)
+        bench.database.execute("ALTER TABLE item ALTER old TYPE smallint")
+        failed = (await revert_on(database, script)).result.error
+    assert "row 12 of item cannot be put back: the database says: " in str(failed)
+    assert "smallint" in str(failed)
 
 
 async def test_a_column_that_is_gone_is_told_before_anything_is_done(bench: Bench) -> None:

@@ -81,6 +81,29 @@ def test_an_index_made_for_the_one_statement_counts_as_reading_the_table() -> No
     assert slow.columns == ("customer",)
 
 
+ODD = "or-der. lines"
+
+
+@pytest.mark.parametrize("rest", ["", " USING COVERING INDEX ix"])
+def test_a_table_may_have_any_name(rest: str) -> None:
+    sql = f'SELECT "{ODD}"."i d" FROM "{ODD}" WHERE "{ODD}"."i d" > ? ORDER BY "{ODD}"."i d" LIMIT ?'
+    [slow] = slow_steps(plan(f"SCAN {ODD}{rest}"), sql, {ODD: 50_000}, Walk(ODD, ("i d",)))
+    assert slow == Slow(ODD, 50_000, False, ("i d",), online=False)
+    assert slow.sql == f'CREATE INDEX "ix_{ODD}_i d" ON "{ODD}" ("i d")'
+
+
+def test_a_table_is_not_taken_for_one_whose_name_its_own_begins_with() -> None:
+    sql = f'SELECT 1 FROM orders JOIN "{ODD}" ON orders.id = "{ODD}".id JOIN "or-der." ON "or-der.".id = orders.id'
+    [slow] = slow_steps(plan(f"SCAN {ODD}"), sql, {ODD: 50_000, "or-der.": 20_000})
+    assert slow.table == ODD
+
+
+def test_columns_of_an_index_made_for_the_one_statement_may_have_any_name() -> None:
+    steps = plan(f"SEARCH {ODD} USING AUTOMATIC PARTIAL COVERING INDEX (o. id=? AND a AND b=?)")
+    [slow] = slow_steps(steps, f'SELECT 1 FROM "{ODD}"', {ODD: 50_000})
+    assert slow.columns == ("o. id", "a AND b")
+
+
 def test_the_first_row_of_an_index_is_found_without_reading_it() -> None:
     assert (
         slow_steps(plan("SCAN orders"), "SELECT id FROM orders ORDER BY id DESC LIMIT ?", SIZES, WALK) == ()

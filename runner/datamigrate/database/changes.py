@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import Grouping
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, RowsForm, UpdateRows
 from datamigrate.database.keyset import Keyset, column_of, one_of, within
@@ -86,11 +87,19 @@ def images(keyset: Keyset, columns: Sequence[str], keys: Sequence[Key]) -> sa.Se
 
 def foreseen(form: UpdateRows, keyset: Keyset, keys: Sequence[Key]) -> sa.Select[Any]:
     """What `update` would write to these rows: the key, then the new values."""
-    values = (
-        value if isinstance(value, sa.ClauseElement) else sa.literal(value) for value in form.values.values()
-    )
+    values = (_as_it_is_sent(column, value) for column, value in form.values.items())
     return (
         sa.select(*keyset.columns, *(sa.type_coerce(v, sa.types.NullType()) for v in values))
         .select_from(form.table)
         .where(one_of(keyset, keys))
     )
+
+
+def _as_it_is_sent(column: sa.ColumnElement[Any], value: Any) -> sa.ColumnElement[Any]:
+    """The value with the type that an UPDATE of the column sends it with, whatever it is read as."""
+    if not isinstance(value, sa.ClauseElement):
+        # an UPDATE leaves the type of a column that the script does not declare to the database
+        unknown = isinstance(column.type, sa.types.NullType)
+        value = sa.literal(value, None if unknown else column.type)
+    # a parameter by itself takes the type that it is read as also for being sent
+    return Grouping(value) if isinstance(value, sa.BindParameter) else value

@@ -7,7 +7,9 @@ class Fault(Enum):
     """Whether trying again can help, and how."""
 
     PASSING = "try again"
-    """A deadlock, a serialization failure, a lock that was not to be had in time."""
+    """A deadlock, a serialization failure, too many connections."""
+    LOCKED = "try again for the lock"
+    """Somebody else holds a lock, and it was not to be had in time."""
     LOST = "connect again, look, then try again"
     """The connection is gone, and with it the answer to a commit that may have been under way."""
     TIMEOUT = "try again with less"

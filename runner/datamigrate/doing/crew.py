@@ -24,7 +24,7 @@ from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
-from datamigrate.words.errors import ClaimHeld, DatamigrateError, GivenUp
+from datamigrate.words.errors import ClaimHeld, GivenUp
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
@@ -143,7 +143,7 @@ class Crew:
             job.effort.stopped(name, place.publish, given_up.message)
             self._keep(Result(name, Outcome.STOPPED.value, reason=given_up.message))
         except Exception as error:
-            failure = _failure(self.scripts[name], error)
+            failure = self._failure(name, error)
             if not (job.effort.failed or isinstance(error, ClaimHeld)):  # nobody has told it yet
                 place.publish(events.Failed(name, failure.error.message if failure.error else ""))
             self._keep(failure)
@@ -168,7 +168,7 @@ class Crew:
         try:
             await self._do(place, job, leads=False)
         except Exception as error:
-            self._keep(_failure(self.scripts[name], error))
+            self._keep(self._failure(name, error))
         # whatever it was, there is nothing to be had just now; and who leads needs a connection to find out
         job.ask_again = time.monotonic() + TRY_AGAIN
 
@@ -183,6 +183,10 @@ class Crew:
         finally:
             job.effort.at_work -= 1
 
+    def _failure(self, name: str, error: Exception) -> Result:
+        dialect, migration = self.place.database.dialect, self.scripts[name].migration
+        return Result(name, "failed", failed_batch(dialect, migration, error, kept=0))
+
     def _keep(self, result: Result) -> None:
         # a failure is the migration's result, whichever of its workers met it
         known = self.results.get(result.name)
@@ -192,8 +196,3 @@ class Crew:
 
 async def _nothing_is_ours_yet() -> None:
     """Before the first claim no commit can be in doubt."""
-
-
-def _failure(script: Script, error: Exception) -> Result:
-    known: DatamigrateError = failed_batch(script.migration, error, kept=0)
-    return Result(script.name, "failed", known)

@@ -129,7 +129,8 @@ class Executor:
         stint = self.stint
         stint.effort.failed = True
         verb = stint.place.ledger.course.verb
-        failure = failed_batch(stint.script.migration, error, stint.effort.done.rows, verb=verb)
+        dialect, migration = stint.place.database.dialect, stint.script.migration
+        failure = failed_batch(dialect, migration, error, stint.effort.done.rows, verb=verb)
         await self._leave_if_we_can(Cause.ERROR, failure.message)
         stint.place.publish(events.Failed(stint.name, failure.message))
         return failure

@@ -10,10 +10,9 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Timeouts
-from datamigrate.database.dialects.postgresql import LOCK_NOT_AVAILABLE
-from datamigrate.database.dialects.sqlite_transactions import is_busy
-from datamigrate.database.faults import said_by
+from datamigrate.database.faults import Fault, said_by
 from datamigrate.doing.blaming import may_be_a_rows
 from datamigrate.thought.codec import show_key
 from datamigrate.words.claim import Claim
@@ -46,7 +45,12 @@ def cause_of(error: Exception) -> Exception:
 
 
 def failed_batch(
-    migration: Migration, raised: Exception, kept: int, key: Key | None = None, verb: str = "run"
+    dialect: Dialect,
+    migration: Migration,
+    raised: Exception,
+    kept: int,
+    key: Key | None = None,
+    verb: str = "run",
 ) -> DatamigrateError:
     """The error to stop with: one of ours that is no batch's as it is, any other with its place and keys, or
     with the `key` of the one row that fails by itself, and the `verb` that goes on.
@@ -65,7 +69,7 @@ def failed_batch(
     return kind(
         f"{name}: {row}{told(error, bool(migration.options.mask)).rstrip('.')}{at}.{where}\n"
         f"The failing batch was rolled back; what was done before it is kept: {human_rows(kept)}.",
-        f"{_advice(error, key)} Then `datamigrate {verb} {name}` goes on where it stopped.",
+        f"{_advice(dialect, error, key)} Then `datamigrate {verb} {name}` goes on where it stopped.",
         key,
     )
 
@@ -140,18 +144,13 @@ def told(error: Exception, masked: bool) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
-def _is_locked_out(error: Exception) -> bool:
-    orig = getattr(error, "orig", None)
-    return is_busy(orig) or getattr(orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
-
-
-def _advice(error: Exception, key: Key | None) -> str:
+def _advice(dialect: Dialect, error: Exception, key: Key | None) -> str:
     if key:
         mend = error.hint if isinstance(error, DatamigrateError) else "Mend the script or this row."
         return f'{mend} Or have such rows set aside, with on_row_error="quarantine" in the script.'
     if isinstance(error, DatamigrateError):
         return error.hint
-    if _is_locked_out(error):
+    if dialect.fault(error) is Fault.LOCKED:
         return (
             "Somebody else holds the lock for longer than all tries together: end that transaction, or raise "
             "lock_timeout in [tool.datamigrate]."

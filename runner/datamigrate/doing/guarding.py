@@ -61,7 +61,7 @@ async def slow_look(connection: AsyncConnection, work: RowsWork) -> tuple[str, .
     query = pending_keys(work.keyset, work.form.pending, limit=SAMPLE)
     found = await _slow_parts(connection, work.dialect, query, Walk(work.form.table.name, work.keyset.names))
     return tuple(
-        f"The fresh look for pending rows in the end reads all of {slow.table} ({slow.size}). "
+        f"The fresh look for pending rows in the end reads all of {slow.label} ({slow.size}). "
         "That is done once or twice in a run, not for every batch, and needs no index."
         for slow in found
         if not slow.per_row

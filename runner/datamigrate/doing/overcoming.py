@@ -11,7 +11,7 @@ from datamigrate.doing.batching import Batching
 from datamigrate.doing.deaths import BATCHES, Caution, fatal, is_fatal, smaller, why_smaller
 from datamigrate.doing.failing import too_slow
 from datamigrate.doing.persisting import Persistence
-from datamigrate.doing.poison import Isolation, Poison
+from datamigrate.doing.poison import Poison, Search
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Change
 from datamigrate.thought.pacing import after_timeout, is_smallest
@@ -36,8 +36,8 @@ class Overcoming:
             try:
                 return await self.persistence.retried(self.batching.next)
             except Exception as error:
-                if (isolation := stint.isolation) and isolation.is_called_for(error):
-                    return await self._past_poison(isolation, error)
+                if (search := stint.search) and search.is_called_for(error):
+                    return await self._past_poison(search, error)
                 if not stint.work.has_slices or self.persistence.fault_of(error) is not Fault.TIMEOUT:
                     raise
                 if is_smallest(stint.pace):
@@ -66,14 +66,14 @@ class Overcoming:
     async def _halve(self) -> None:
         await self.batching.resize(after_timeout(self.stint.pace, self.stint.settings.limits))
 
-    async def _past_poison(self, isolation: Isolation, raised: Exception) -> Change:
+    async def _past_poison(self, search: Search, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""
         stint, self.batching.ahead = self.stint, None
         end = stint.mine.upper
-        poison = await isolation.poison_in(stint.mine, stint.pace, raised, partial(self._do_up_to, end))
+        poison = await search.poison_in(stint.mine, stint.pace, raised, partial(self._do_up_to, end))
         if poison is not None:
-            isolation.refuse(poison, stint.effort.done.rows)
-            stint.claim = await self.persistence.retried(partial(self._set_aside, end, isolation, poison))
+            await search.refuse(poison, stint.effort.done.rows)
+            stint.claim = await self.persistence.retried(partial(self._set_aside, end, search, poison))
         return Change(stint.mine.cursor, stint.mine.exhausted, rows=0)
 
     async def _do_up_to(self, end: Key | None, key: Key) -> None:
@@ -85,9 +85,9 @@ class Overcoming:
         self._must_end_at(end)
         return await self.batching.up_to(key)
 
-    async def _set_aside(self, end: Key | None, isolation: Isolation, poison: Poison) -> Claim:
+    async def _set_aside(self, end: Key | None, search: Search, poison: Poison) -> Claim:
         self._must_end_at(end)
-        return await isolation.set_aside(self.stint.mine, poison)
+        return await search.set_aside(self.stint.mine, poison)
 
     def _must_end_at(self, end: Key | None) -> None:
         # the keys were read when the range ended there: some of them may belong to somebody else by now

@@ -78,7 +78,7 @@ class Persistence:
     def _may_pass(self, raised: Exception) -> bool:
         fault = self.fault_of(raised)
         self.in_doubt = self.in_doubt or fault is Fault.LOST
-        return fault in (Fault.PASSING, Fault.LOST)
+        return fault in (Fault.PASSING, Fault.LOCKED, Fault.LOST)
 
     async def _wait(self, seconds: float, raised: Exception) -> None:
         waking = time.monotonic() + seconds

@@ -2,9 +2,11 @@
 the work or is set aside."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,7 +25,7 @@ from datamigrate.thought.codec import encode_key, show_key
 from datamigrate.thought.pacing import Pace
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import BatchFailed
+from datamigrate.words.errors import BatchFailed, DatamigrateError
 from datamigrate.words.migration import Bounds, Key
 from datamigrate.words.quarantine import Failing
 from datamigrate.words.secrets import redacted
@@ -43,24 +45,22 @@ class Poison:
     error: Exception
 
 
+class Listed(Protocol):
+    """Work that can tell its rows apart."""
+
+    async def keys_in(
+        self, connection: AsyncConnection, bounds: Bounds, most: int | None = None
+    ) -> list[Key]:
+        """The keys of the pending rows in a slice, in order."""
+
+
 @dataclass(frozen=True, eq=False)
-class Isolation:
-    """Looks for the row of one migration at which a batch fails, among those `in_line`, and puts it into
-    quarantine; the `work` is on all rows."""
+class Search(ABC):
+    """Looks for the row of one migration at which a batch fails, among those `in_line`."""
 
     place: Workplace
     script: Script
-    work: WalkingWork
-    in_line: WalkingWork
-    timeouts: Timeouts
-
-    @property
-    def quarantine(self) -> Quarantine:
-        """Of this migration."""
-        ledger = self.place.ledger
-        return ledger.quarantine(self.script.name)
-
-    # finding it -------------------------------------------------------------------------------------
+    in_line: Listed
 
     def is_called_for(self, raised: Exception) -> bool:
         """Whether some row is at fault."""
@@ -99,10 +99,33 @@ class Isolation:
 
     # what becomes of it -----------------------------------------------------------------------------
 
-    def refuse(self, poison: Poison, kept: int) -> None:
+    @abstractmethod
+    async def refuse(self, poison: Poison, kept: int) -> None:
+        """Raise what the row failed with, unless it may be set aside."""
+
+    @abstractmethod
+    async def set_aside(self, claim: Claim, poison: Poison, attempts: int = 2) -> Claim:
+        """Let the row be as it is, and go on behind it; the claim then."""
+
+
+@dataclass(frozen=True, eq=False)
+class Isolation(Search):
+    """Puts such a row into quarantine; the `work` is on all rows."""
+
+    in_line: WalkingWork
+    work: WalkingWork
+    timeouts: Timeouts
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """Of this migration."""
+        ledger = self.place.ledger
+        return ledger.quarantine(self.script.name)
+
+    async def refuse(self, poison: Poison, kept: int) -> None:
         """Raise what the row failed with, unless it may be set aside: a timeout says nothing of the row."""
         if not self.script.migration.options.quarantines or self._is_timeout(poison.error):
-            raise failed_batch(self.script.migration, poison.error, kept, poison.key) from poison.error
+            raise self._failed(poison.error, kept, poison.key) from poison.error
 
     async def set_aside(self, claim: Claim, poison: Poison, attempts: int = 2) -> Claim:
         """Put the row into quarantine and the cursor behind it, in one transaction; the claim then.
@@ -127,10 +150,14 @@ class Isolation:
         async with self.place.database.looking() as connection:
             keys = await self.in_line.keys_in(connection, reach, 1)
         if not keys:
-            raise failed_batch(self.script.migration, InSlice(reach, fatal(claim)), kept)
+            raise self._failed(InSlice(reach, fatal(claim)), kept)
         poison = Poison(keys[0], fatal(claim, keys[0]))
-        self.refuse(poison, kept)
+        await self.refuse(poison, kept)
         return await self.set_aside(claim, poison, claim.attempts - 1)
+
+    def _failed(self, raised: Exception, kept: int, key: Key | None = None) -> DatamigrateError:
+        dialect, verb = self.place.database.dialect, self.place.ledger.course.verb
+        return failed_batch(dialect, self.script.migration, raised, kept, key, verb)
 
     # the quarantine ---------------------------------------------------------------------------------
 

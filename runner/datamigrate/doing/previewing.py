@@ -159,7 +159,7 @@ class _Walk:
         try:
             prepared = await _prepared(self.ahead, script, work, self.limits)
         except Exception as error:
-            failure = failed_batch(script.migration, error, kept=0)
+            failure = failed_batch(self.ahead.database.dialect, script.migration, error, kept=0)
             self._note(Rehearsal(script.name, None, error=failure))
         else:
             self.way = replace(self.way, prepared=(*self.way.prepared, prepared))

@@ -102,7 +102,9 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
         if limits.exact:
             await attempt.count()
     except Exception as raised:
-        return Rehearsal(script.name, None, error=failed_batch(script.migration, raised, kept=0))
+        return Rehearsal(
+            script.name, None, error=failed_batch(database.dialect, script.migration, raised, kept=0)
+        )
     with anyio.move_on_after(limits.time) as clock:
         try:
             await attempt.look_around()
@@ -111,7 +113,7 @@ async def rehearse(database: Database, script: Script, work: Work, limits: Rehea
             if database.dialect.is_refusal(cause_of(raised)):
                 refusal = told(cause_of(raised), masked=False)
             else:
-                error = failed_batch(script.migration, raised, kept=0)
+                error = failed_batch(database.dialect, script.migration, raised, kept=0)
         if refusal:
             await attempt.only_look()
     return attempt.result(error, clock.cancelled_caught, refusal)

@@ -11,8 +11,8 @@ from datamigrate.database.column_types import column_types
 from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate
-from datamigrate.database.images import FUNCTIONS, exactly
-from datamigrate.database.undoing import UNDONE, Part, UndoLog, shape_from
+from datamigrate.database.images import FUNCTIONS, exactly, shown
+from datamigrate.database.undoing import UNDONE, Part, Shape, UndoLog, shape_from
 from datamigrate.doing.dividing import Division
 from datamigrate.doing.work import Change, Look, Portion
 from datamigrate.thought.pacing import Pace
@@ -50,20 +50,30 @@ class RevertWork:
         """Put the rows of the next entries back that are as the batch left them."""
         claim = portion.claim
         assert claim.upper is not None
-        part = await self.choose(connection, claim.cursor, portion.pace.rows)
+        part = await self.choose(connection, Bounds(claim.cursor, claim.upper), portion.pace.rows)
         if part is None:
             return Change(claim.upper, exhausted=True, rows=0)
         undone, changed = await self.put_back(connection, part)
         return Change((part.first,), part.first <= claim.upper[0], undone, changed, found=undone + changed)
 
-    async def choose(self, connection: AsyncConnection, cursor: Key | None, rows: int) -> Part | None:
-        """The next entries below the cursor, so many at most; None when there are none."""
-        t = self.undo
-        below = [] if cursor is None else [t.c.id < cursor[0]]
-        some = sa.select(t.c.id).where(*self._pending, *below).order_by(t.c.id.desc()).limit(rows).subquery()
+    async def choose(self, connection: AsyncConnection, bounds: Bounds, rows: int) -> Part | None:
+        """The first entries of a slice, so many at most; None when there are none."""
+        some = self._latest_in(bounds).limit(rows).subquery()
         ends = sa.select(sa.func.min(some.c.id), sa.func.max(some.c.id))
         first, last = (await connection.execute(ends)).one()
         return None if first is None else Part(first, last)
+
+    async def keys_in(
+        self, connection: AsyncConnection, bounds: Bounds, most: int | None = None
+    ) -> list[Key]:
+        """The numbers of the entries in a slice, the latest first."""
+        return [tuple(row) for row in await connection.execute(self._latest_in(bounds).limit(most))]
+
+    async def row_of(self, connection: AsyncConnection, entry: Key) -> tuple[str, Shape]:
+        """The key of an entry's row, for a person, and what the log has of that row."""
+        t = self.undo
+        key, shape = (await connection.execute(sa.select(t.c.key, t.c.shape).where(t.c.id == entry[0]))).one()
+        return shown(self.dialect.name, key), self.logs[shape].shape
 
     async def put_back(self, connection: AsyncConnection, part: Part) -> tuple[int, int]:
         """Settle these entries: how many rows are as they were, and how many somebody has changed since."""
@@ -121,6 +131,11 @@ class RevertWork:
     async def estimate(self, connection: AsyncConnection) -> Estimate | None:
         """Counted, by the index."""
         return Estimate(await self.count(connection), "in the undo log")
+
+    def _latest_in(self, bounds: Bounds) -> sa.Select[Any]:
+        number = self.undo.c.id
+        within = [number >= bounds.upper[0], *([] if bounds.lower is None else [number < bounds.lower[0]])]
+        return sa.select(number).where(*self._pending, *within).order_by(number.desc())
 
     @property
     def _pending(self) -> tuple[sa.ColumnElement[bool], ...]:

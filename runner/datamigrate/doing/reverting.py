@@ -6,23 +6,30 @@ from functools import cache, partial
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.authoring.forms import Form
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
+from datamigrate.database.undoing import Part
+from datamigrate.doing.blaming import blames_rows
 from datamigrate.doing.effort import Effort, Workplace
 from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.interpreter import made_for_many_rows
+from datamigrate.doing.narrowing import failing_row
+from datamigrate.doing.obstacles import kept_from_its_place
+from datamigrate.doing.poison import Poison
 from datamigrate.doing.result import Result
 from datamigrate.doing.revert_work import RevertWork, prepare_for
-from datamigrate.doing.sampling import RehearsalLimits
+from datamigrate.doing.sampling import RehearsalLimits, check_deferred
 from datamigrate.doing.settings import Settings, for_script
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Work
 from datamigrate.thought.lifecycle import BACK, Cause
 from datamigrate.words import events
+from datamigrate.words.migration import Bounds
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,8 @@ async def revert(
         why = str(effort.halted) if effort.halted else place.stop.reason or ""
         result = Result(script.name, outcome.value, reason=why if outcome.value == "stopped" else "")
     except Exception as error:
-        result = Result(script.name, "failed", failed_batch(script.migration, error, 0, verb=Cause.REVERT))
+        failure = failed_batch(place.database.dialect, script.migration, error, 0, verb=Cause.REVERT)
+        result = Result(script.name, "failed", failure)
     return Undone(result, effort.done.rows, effort.done.left_alone)
 
 
@@ -94,20 +102,58 @@ class Trial:
     rows: tuple[RowBack, ...]
 
 
-async def try_back(database: Database, work: RevertWork, limits: RehearsalLimits) -> Trial:
-    """Put the rows of the latest entries back in a transaction that is rolled back."""
-    async with database.rehearsing(limits.timeouts) as connection:
-        pending = await work.count(connection)
-        part = await work.choose(connection, None, limits.rows)
-        if part is None:
-            return Trial(pending, 0, 0, ())
-        entries = await _some_entries(connection, work, limits.shown)
-        await work.prepare_for_values(connection)
-        before = await _rows_of(connection, work, entries)
-        undone, changed = await work.put_back(connection, part)
-        after = await _rows_of(connection, work, entries)
+async def try_back(database: Database, script: Script, work: RevertWork, limits: RehearsalLimits) -> Trial:
+    """Put the rows of the latest entries back in a transaction that is rolled back. Raises BatchFailed."""
+    try:
+        async with database.rehearsing(limits.timeouts) as connection:
+            return await _tried_back(connection, script, work, limits)
+    except DBAPIError as error:
+        raise failed_batch(database.dialect, script.migration, error, kept=0, verb=Cause.REVERT) from error
+
+
+async def _tried_back(
+    connection: AsyncConnection, script: Script, work: RevertWork, limits: RehearsalLimits
+) -> Trial:
+    pending = await work.count(connection)
+    upper = await work.find_upper(connection)
+    part = None if upper is None else await work.choose(connection, Bounds(None, upper), limits.rows)
+    if part is None:
+        return Trial(pending, 0, 0, ())
+    entries = await _some_entries(connection, work, limits.shown)
+    await work.prepare_for_values(connection)
+    before = await _rows_of(connection, work, entries)
+    undone, changed = await _put_back_in_part(connection, script, work, part)
+    after = await _rows_of(connection, work, entries)
     rows = (RowBack(key, row, after[entry][1]) for entry, (key, row) in before.items())
     return Trial(pending, undone, changed, tuple(rows))
+
+
+async def _put_back_in_part(
+    connection: AsyncConnection, script: Script, work: RevertWork, part: Part
+) -> tuple[int, int]:
+    """Settle these entries, or raise which row of them cannot be put back."""
+    settled: list[tuple[int, int]] = []
+
+    async def attempt(bounds: Bounds) -> Exception | None:
+        last = part.last if bounds.lower is None else bounds.lower[0] - 1
+        try:
+            async with connection.begin_nested():
+                counts = await work.put_back(connection, Part(bounds.upper[0], last))
+                await check_deferred(connection)
+        except DBAPIError as error:
+            if blames_rows(work.dialect, error):
+                return error
+            raise
+        settled.append(counts)
+        return None
+
+    whole = Bounds(None, (part.first,))
+    if error := await attempt(whole):
+        entries = await work.keys_in(connection, whole)
+        if found := await failing_row(attempt, None, entries, error):
+            poison = Poison(*found)
+            raise await kept_from_its_place(connection, work, script.migration, poison) from poison.error
+    return sum(undone for undone, _ in settled), sum(changed for _, changed in settled)
 
 
 async def _some_entries(

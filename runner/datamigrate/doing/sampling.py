@@ -222,7 +222,7 @@ class Sampler:
             change = await self.work.apply(connection, portion, thorough=False)
         seconds = time.monotonic() - began
         rows = change.rows if mark is None else await self.database.dialect.touched(connection) - mark
-        await _check_deferred(connection)
+        await check_deferred(connection)
         return _Pass(rows, change.left_alone, seconds, change.exhausted)
 
     async def _again(self, connection: AsyncConnection, claim: Claim) -> "_Pass":
@@ -246,7 +246,7 @@ class Sampler:
         error = cause_of(raised)
         if isinstance(error, BatchFailed):
             key = error.key or key
-        said = failed_batch(self.script.migration, raised, kept=0)
+        said = failed_batch(self.database.dialect, self.script.migration, raised, kept=0)
         return Failure(self.script.name, place, None if key is None else show_key(key), said)
 
     async def _error_in(self, bounds: Bounds) -> Exception | None:
@@ -293,7 +293,7 @@ class _Pass:
     exhausted: bool = True
 
 
-async def _check_deferred(connection: AsyncConnection) -> None:
+async def check_deferred(connection: AsyncConnection) -> None:
     """Have the constraints looked at that PostgreSQL puts off to the commit, of which there will be none."""
     if connection.dialect.name == "postgresql":
         async with connection.begin_nested() as savepoint:

@@ -52,7 +52,7 @@ async def try_again(
         except Exception as error:
             cause = cause_of(error)
             if not blames_rows(database.dialect, cause) and not isinstance(cause, StillPending):
-                raise failed_batch(script.migration, error, tried.done) from error
+                raise failed_batch(database.dialect, script.migration, error, tried.done) from error
             async with database.writing() as connection:
                 row = await described(connection, script, work, Poison(key, error), attempts=1)
                 await quarantine.admit(connection, row, most=len(keys))

@@ -11,7 +11,9 @@ from datamigrate.database.database import PATIENT
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.effort import Effort, Outcome, Workplace
-from datamigrate.doing.poison import Isolation
+from datamigrate.doing.obstacles import Obstacles
+from datamigrate.doing.poison import Isolation, Search
+from datamigrate.doing.revert_work import RevertWork
 from datamigrate.doing.rows_work import WalkingWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.work import Work
@@ -113,14 +115,21 @@ class Stint:
         async with self.place.database.writing() as connection:
             await self.place.ledger.leave(connection, self.mine, cause, reason)
 
-    # the quarantine ---------------------------------------------------------------------------------
+    # rows at fault ----------------------------------------------------------------------------------
+
+    @property
+    def search(self) -> Search | None:
+        """Finds rows at fault; None where the work knows no rows."""
+        if isinstance(self.work, RevertWork):
+            return Obstacles(self.place, self.script, self.work)
+        return self.isolation
 
     @property
     def isolation(self) -> Isolation | None:
-        """Finds rows at fault; None where the work knows no rows."""
+        """Finds rows at fault and sets them aside; None where the work knows none that may be."""
         if not isinstance(self.work, WalkingWork) or not isinstance(self.in_line, WalkingWork):
             return None
-        return Isolation(self.place, self.script, self.work, self.in_line, self.settings.timeouts)
+        return Isolation(self.place, self.script, self.in_line, self.work, self.settings.timeouts)
 
     async def leave_aside(self, connection: AsyncConnection) -> None:
         """Go on without the rows that are in quarantine now."""

@@ -18,6 +18,7 @@ from datamigrate.doing.sampling import RehearsalLimits
 from datamigrate.doing.settings import MOST_WORKERS, Settings
 from datamigrate.doing.stopping import Stop
 from datamigrate.doing.working import work_for
+from datamigrate.faces.again import again_if_lost
 from datamigrate.faces.company import company_for
 from datamigrate.faces.onlooker import Onlooker
 from datamigrate.faces.project import Whereabouts
@@ -209,8 +210,12 @@ class Application(Onlooker):
             yield database
 
     async def _ensure_ledger(self, database: Database) -> None:
-        async with database.writing() as connection:
-            await self.ledger.ensure(connection)
+        async def ensure() -> None:
+            with refusal_in_words(database):
+                async with database.writing() as connection:
+                    await self.ledger.ensure(connection)
+
+        await again_if_lost(ensure)
 
     async def _begin_run(self, database: Database, arguments: str) -> int:
         await self._ensure_ledger(database)

@@ -24,6 +24,7 @@ from datamigrate.database.ledger.undo import UndoSize, changed_since, undo_size
 from datamigrate.database.schema.revisions import read_heads
 from datamigrate.doing.hours import Clock
 from datamigrate.doing.owner import this_process
+from datamigrate.faces.again import again_if_lost
 from datamigrate.faces.project import Project, Whereabouts, locate, named_address
 from datamigrate.faces.refusal import refusal_in_words
 from datamigrate.faces.situation import Situation, situate
@@ -68,8 +69,12 @@ class Onlooker:
     ) -> Situation:
         """Read everything and plan; writes nothing. Raises UnknownMigration for a name nobody has."""
         library = self.project.library()
-        async with self.looking() as (database, whereabouts):
-            return await self._read(database, whereabouts, library, names, tags, wanted)
+
+        async def read() -> Situation:
+            async with self.looking() as (database, whereabouts):
+                return await self._read(database, whereabouts, library, names, tags, wanted)
+
+        return await again_if_lost(read)
 
     async def count_pending(self, situation: Situation, names: Sequence[str] = ()) -> dict[str, int]:
         """Exactly how many rows are pending now, for each migration (of those named) that can be asked."""

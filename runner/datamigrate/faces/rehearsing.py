@@ -164,7 +164,7 @@ def _cost_facts(rehearsal: Rehearsal, ahead: Forecast) -> dict[str, Any]:
 def _slow_facts(slow: Slow) -> dict[str, Any]:
     known = bool(slow.columns)
     return {
-        "table": slow.table,
+        "table": slow.label,
         "rows": slow.rows,
         "per_row": slow.per_row,
         "sorts": slow.sorts,

@@ -5,15 +5,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from datamigrate.authoring.forms import FreeForm
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database, open_database
 from datamigrate.database.examining import examine
 from datamigrate.database.ledger.undo import changed_since, may_undo, prune_some, unkept
 from datamigrate.doing.effort import Workplace
-from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.rehearsal import Rehearsal, rehearse
 from datamigrate.doing.revert_work import RevertWork, revert_work
 from datamigrate.doing.reverting import Trial, Undone, revert, script_back, try_back
@@ -104,10 +101,7 @@ async def try_undo(
     way = await way_back(application, situation, name)
     async with _opened(situation) as database:
         if isinstance(way.work, RevertWork):
-            try:
-                return way, await try_back(database, way.work, limits)
-            except DBAPIError as error:
-                raise failed_batch(way.script.migration, error, kept=0, verb="revert") from error
+            return way, await try_back(database, way.script, way.work, limits)
         return way, await rehearse(database, way.script, way.work, limits)
 
 

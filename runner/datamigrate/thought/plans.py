@@ -1,5 +1,6 @@
 """What a database would do again and again for every batch or row, and the index that would spare it that."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,12 @@ PER_ROW = 200
 """A table of fewer rows may be read for every row."""
 
 LONGEST_NAME = 63
+
+PART_BY_PART = (
+    "Who writes waits while it is made, unless each partition has been given such an index CONCURRENTLY before: that of "
+    "the whole takes those over."
+)
+"""What is to be known of an index on a partitioned table."""
 
 _PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -26,7 +33,8 @@ class Walk:
 @dataclass(frozen=True)
 class Slow:
     """A table that is read from end to end or sorted, once per batch or once per row, and the columns of an
-    index that would help. `online` where the database can create one without locking writers out."""
+    index that would help. `online` where the database can create one without locking writers out; a table that
+    is `partitioned` gets one in each of its parts."""
 
     table: str
     rows: int
@@ -34,11 +42,18 @@ class Slow:
     columns: tuple[str, ...] = ()
     sorts: bool = False
     online: bool = True
+    schema: str = ""
+    partitioned: bool = False
 
     def __str__(self) -> str:
         often = "for every row of a batch" if self.per_row else "for every batch"
-        does = f"sorts {self.table}" if self.sorts else f"reads all of {self.table}"
+        does = f"sorts {self.label}" if self.sorts else f"reads all of {self.label}"
         return f"{does} ({self.size}) {often}"
+
+    @property
+    def label(self) -> str:
+        """The table for a person, with its schema where that is not the usual one."""
+        return f"{self.schema}.{self.table}" if self.schema else self.table
 
     @property
     def size(self) -> str:
@@ -48,31 +63,29 @@ class Slow:
     @property
     def index(self) -> str:
         """The name of the index that would help."""
-        return f"ix_{self._name}_{'_'.join(self.columns)}"[:LONGEST_NAME]
+        return f"ix_{self.table}_{'_'.join(self.columns)}"[:LONGEST_NAME]
 
     @property
     def sql(self) -> str:
         """The index as SQL."""
-        online = " CONCURRENTLY" if self.online else ""
-        table = ".".join(_quoted(part) for part in (self._schema, self._name) if part)
+        online = " CONCURRENTLY" if self.is_made_online else ""
+        table = ".".join(_quoted(part) for part in (self.schema, self.table) if part)
         columns = ", ".join(_quoted(column) for column in self.columns)
         return f"CREATE INDEX{online} {_quoted(self.index)} ON {table} ({columns})"
 
     @property
     def revision(self) -> str:
         """The index as a line of an Alembic revision."""
-        columns = ", ".join(f'"{column}"' for column in self.columns)
-        schema = f', schema="{self._schema}"' if self._schema else ""
-        online = ", postgresql_concurrently=True" if self.online else ""
-        return f'op.create_index("{self.index}", "{self._name}", [{columns}]{schema}{online})'
+        columns = ", ".join(_in_python(column) for column in self.columns)
+        schema = f", schema={_in_python(self.schema)}" if self.schema else ""
+        online = ", postgresql_concurrently=True" if self.is_made_online else ""
+        names = f"{_in_python(self.index)}, {_in_python(self.table)}"
+        return f"op.create_index({names}, [{columns}]{schema}{online})"
 
     @property
-    def _name(self) -> str:
-        return self.table.rpartition(".")[2]
-
-    @property
-    def _schema(self) -> str:
-        return self.table.rpartition(".")[0]
+    def is_made_online(self) -> bool:
+        """Whether the index can be made by one statement that locks nobody out."""
+        return self.online and not self.partitioned
 
 
 def _quoted(name: str) -> str:
@@ -82,11 +95,15 @@ def _quoted(name: str) -> str:
     return exp.to_identifier(name, quoted=not _PLAIN.fullmatch(name)).sql("redshift")
 
 
+def _in_python(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
 def distinct(found: Iterable[Slow]) -> tuple[Slow, ...]:
     """One for each index that is missing, a sort before a reading."""
     by_index: dict[object, Slow] = {}
     for slow in sorted(found, key=lambda slow: not slow.sorts):
-        by_index.setdefault((slow.table, slow.columns or slow.per_row), slow)
+        by_index.setdefault((slow.schema, slow.table, slow.columns or slow.per_row), slow)
     return tuple(by_index.values())
 
 
@@ -95,9 +112,10 @@ def remedy(slow: Slow) -> tuple[str, ...]:
     if not slow.columns:
         return ()
     where = "In an Alembic revision"
-    if slow.online:
+    if slow.is_made_online:
         where += ", inside `with op.get_context().autocommit_block():`"
-    return ("An index would help:", f"  {slow.sql};", f"{where}:", f"  {slow.revision}")
+    lines = ("An index would help:", f"  {slow.sql};", f"{where}:", f"  {slow.revision}")
+    return (*lines, PART_BY_PART) if slow.partitioned else lines
 
 
 def is_worth_telling(rows: int, per_row: bool) -> bool:

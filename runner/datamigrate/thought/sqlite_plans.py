@@ -5,13 +5,14 @@ the others do without.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datamigrate.thought.plans import Slow, Walk, distinct, is_worth_telling
 
-_TABLE = re.compile(r"(?:SCAN|SEARCH)(?: TABLE)? (?P<name>\w+)(?P<rest>.*)")
-_AUTOMATIC = re.compile(r"AUTOMATIC.*INDEX \((?P<terms>.*)\)")
+_READS = re.compile(r"(?:SCAN|SEARCH)(?: TABLE)? (?P<what>.*)", re.DOTALL)
+_AUTOMATIC = re.compile(r"AUTOMATIC.*INDEX \((?P<terms>.*)\)", re.DOTALL)
+_COMPARED = re.compile(r"(?:^| AND )(.+?)=\?", re.DOTALL)
 _CONSPICUOUS = re.compile("SCAN|AUTOMATIC|USE TEMP B-TREE")
 _SORT = re.compile(r"USE TEMP B-TREE FOR (?:LAST|RIGHT|ORDER)")
 
@@ -66,23 +67,30 @@ def _slow(steps: Sequence[Step], sql: str, sizes: Mapping[str, int], walk: Walk 
             if is_worth_telling(rows, per_row=False):
                 yield Slow(walk.table, rows, False, walk.key, sorts=True, online=False)
             continue
-        found = _TABLE.match(step.detail)
-        if found is None or found["name"] not in names:
+        name = _read_by(step, names)
+        if name is None:
             continue
-        table, made = names[found["name"]], _AUTOMATIC.search(found["rest"])
+        table, made = names[name], _AUTOMATIC.search(step.detail)
         if step.detail.startswith("SEARCH") and not made:
             continue
         per_row = not made and _is_repeated(step, parents)
         rows = sizes.get(table, 0)
         if not is_worth_telling(rows, per_row):
             continue
-        if walk is not None and found["name"] == walk.table and step.parent == 0:
+        if walk is not None and name == walk.table and step.parent == 0:
             columns = walk.key
         elif made:
-            columns = tuple(re.findall(r"(\w+)=", made["terms"]))
+            columns = tuple(_COMPARED.findall(made["terms"]))
         else:
-            columns = _compared_with(sql, found["name"])
+            columns = _compared_with(sql, name)
         yield Slow(table, rows, per_row, columns, online=False)
+
+
+def _read_by(step: Step, names: Iterable[str]) -> str | None:
+    """Which of these names a line reads. It stands there without quotes, and words of the plan behind it."""
+    found = _READS.match(step.detail)
+    what = f"{found['what']} " if found else ""
+    return max((name for name in names if what.startswith(f"{name} ")), key=len, default=None)
 
 
 def _is_repeated(step: Step, parents: Mapping[int, Step]) -> bool:

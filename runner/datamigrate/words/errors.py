@@ -15,7 +15,8 @@ DatamigrateError
 ├── TooSlow                    every batch would read or sort a large table
 ├── DatabaseUnavailable        the database does not answer, or refuses us
 │   ├── DatabaseMissing        there is no such SQLite file
-│   └── DatabaseBusy           somebody else has locked it for longer than we wait
+│   ├── DatabaseBusy           somebody else has locked it for longer than we wait
+│   └── ConnectionLost         it was there, and has gone in the middle of a command
 ├── LedgerTooNew               a newer datamigrate has been here
 ├── LifecycleError             the verb makes no sense in the migration's state
 ├── NoWayBack                  nothing was kept of what it changed, and its script cannot undo it
@@ -130,6 +131,10 @@ class DatabaseUnavailable(DatamigrateError):
 
 class DatabaseBusy(DatabaseUnavailable):
     """End what reads or writes there, or let it end."""
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """Look at `datamigrate status`, then call again: what was not committed was rolled back."""
 
 
 class DatabaseMissing(DatabaseUnavailable):

@@ -1,5 +1,7 @@
 """PostgreSQL through asyncpg."""
 
+import math
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -39,11 +41,13 @@ _PAGES = """
 """
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-LOCK_NOT_AVAILABLE = "55P03"
-_PASSING = frozenset({"40001", "40P01", LOCK_NOT_AVAILABLE, "53300"})
+_LOCKED = "55P03"
+_PASSING = frozenset({"40001", "40P01", "53300"})
 _LOST = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
 _CANCELED = "57014"
 _OTHER_FORMAT = frozenset({"22P03", "08P01"})
+
+_BEGAN = "datamigrate_began"
 
 # cardinality, data, integrity, a trigger's RAISE or action, WITH CHECK OPTION; and a row too large for an index
 _OF_ROWS = ("21", "22", "23", "P0", "09", "44", "54000")
@@ -130,7 +134,7 @@ class PostgreSQL:
             ),
         )
         event.listen(engine.sync_engine, "connect", _take_over_dates)
-        event.listen(engine.sync_engine, "begin", _forget_settings)
+        event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "handle_error", _give_up_if_outdated)
         return engine.execution_options(postgresql_readonly=True) if read_only else engine
 
@@ -155,6 +159,8 @@ class PostgreSQL:
             return Fault.LOST
         if state == _CANCELED:
             return Fault.TIMEOUT
+        if state == _LOCKED:
+            return Fault.LOCKED
         return Fault.PASSING if state in _PASSING else Fault.LASTING
 
     def blames_rows(self, error: BaseException) -> bool:
@@ -163,6 +169,8 @@ class PostgreSQL:
         state = getattr(orig, "sqlstate", None)
         if state is None:
             return type(getattr(orig, "__cause__", None)).__name__ == "DataError"
+        if state in _OTHER_FORMAT:  # of a type that the driver cannot write: no other row will do better
+            return False
         return str(state).startswith(_OF_ROWS) or _is_against_a_row(error)
 
     def is_refusal(self, error: BaseException) -> bool:
@@ -275,19 +283,31 @@ def _take_over_dates(connection: Any, _record: Any) -> None:
     connection.run_async(take_over_dates)
 
 
-def _forget_settings(connection: Connection) -> None:
-    # of a transaction in which nothing was said
-    connection.connection.driver_connection.settings = ""  # type: ignore[union-attr] # it is one of ours
-
-
 def _give_up_if_outdated(context: ExceptionContext) -> None:
     """Give up a connection whose knowledge of a statement is older than the table: the next one asks anew."""
     from asyncpg.exceptions import InternalClientError  # imported by now
 
     error = context.original_exception
     cause = getattr(error, "__cause__", None) or error
-    if isinstance(cause, InternalClientError) or getattr(cause, "sqlstate", None) in _OTHER_FORMAT:
+    is_other = getattr(cause, "sqlstate", None) in _OTHER_FORMAT and not _was_asked_just_now(context)
+    if isinstance(cause, InternalClientError) or is_other:
         context.is_disconnect = True
+
+
+def _begin(connection: Connection) -> None:
+    # there may be settings left of a transaction in which nothing was said
+    connection.connection.driver_connection.settings = ""  # type: ignore[union-attr] # it is one of ours
+    connection.info[_BEGAN] = time.time()
+
+
+def _was_asked_just_now(context: ExceptionContext) -> bool:
+    """Whether this transaction itself has asked what the statement takes: the table cannot have changed since."""
+    if context.connection is None:
+        return False
+    driver = context.connection.connection.dbapi_connection
+    known = getattr(driver, "_prepared_statement_cache", None) or {}
+    *_, asked = known.get(context.statement) or (0.0,)
+    return bool(asked >= context.connection.info.get(_BEGAN, math.inf))
 
 
 def _of_driver(error: BaseException) -> bool:

@@ -69,7 +69,7 @@ class SQLite:
 
     def fault(self, error: BaseException) -> Fault:
         """A lock held by somebody else passes; anything else stays."""
-        return Fault.PASSING if isinstance(error, DBAPIError) and is_busy(error.orig) else Fault.LASTING
+        return Fault.LOCKED if isinstance(error, DBAPIError) and is_busy(error.orig) else Fault.LASTING
 
     def blames_rows(self, error: BaseException) -> bool:
         """Told by the error's code; where SQLite has one for all, by its words."""
