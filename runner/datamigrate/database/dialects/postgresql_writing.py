@@ -88,7 +88,7 @@ def update_from_arrays(rows: RowsToWrite) -> sa.Update:
     and of each written column."""
     types = _types_of(rows)
     values = (
-        sa.func.unnest(*(sa.bindparam(f"a{i}", type_=postgresql.ARRAY(kind)) for i, kind in enumerate(types)))
+        sa.func.unnest(*(sa.bindparam(f"a{i}", type_=_array_of(kind)) for i, kind in enumerate(types)))
         .table_valued(
             *(sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True)),
             name="computed",
@@ -96,6 +96,11 @@ def update_from_arrays(rows: RowsToWrite) -> sa.Update:
         .render_derived()
     )
     return _update_from(values, rows)
+
+
+def _array_of(kind: sa.types.TypeEngine[Any]) -> postgresql.ARRAY[Any]:
+    # of one dimension, whatever its elements are: SQLAlchemy would take a list that is a value for a row of several
+    return postgresql.ARRAY(kind, dimensions=1)
 
 
 def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
