@@ -165,3 +165,17 @@ async def test_a_poison_row_that_comes_behind_the_cursor_is_met_like_any_other(
     assert ran.outcome == "done", ran.result
     assert [event.key for event in ran.of(Quarantined)] == ["7", str(comes)]
     assert left(bench) == [7, comes]
+
+
+async def test_what_no_row_is_to_blame_for_is_not_tried_for_ever(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.table(rows=((i,) for i in range(1, ROWS + 1)))
+    bench.database.execute(f"UPDATE item SET new = old WHERE id <= {BATCH}")
+    bench.database.script(
+        "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'closed today'; END $$; "
+        "CREATE TRIGGER closed BEFORE UPDATE ON item FOR EACH STATEMENT EXECUTE FUNCTION closed()"
+    )
+    ran = await bench.run(bench.script(text("update")))
+    assert ran.outcome == "failed"
+    assert "closed today" in str(ran.result.error)

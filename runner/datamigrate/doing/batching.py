@@ -1,6 +1,7 @@
 """One batch: read, then written with its checkpoint while the next one is read ahead, which sets the next pace."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from datamigrate.doing.deaths import Caution
 from datamigrate.doing.overlapping import overlapping
 from datamigrate.doing.poison import WHOLE
 from datamigrate.doing.stint import Stint
-from datamigrate.doing.work import Change, Portion
+from datamigrate.doing.work import Change, Portion, Unprepared
 from datamigrate.thought.lifecycle import State
 from datamigrate.thought.pacing import Batch, Pace, alike, fitted, next_pace
 from datamigrate.words.claim import Claim
@@ -38,7 +39,7 @@ class Batching:
             return Change(claim.cursor, exhausted=True, rows=0)
         portion = self._read_already(claim) or await self._prepared(claim, self.stint.pace)
         if not self._may_read_ahead or portion.is_last:
-            return await self._applied(claim, portion)
+            return await self._done(claim, portion)
         behind = claim.after(portion.end, exhausted=False, rows=0, left_alone=0)
         change, self.ahead = await overlapping(
             partial(self._applied, claim, portion), lambda: self._prepared(behind, self._pace_ahead(portion))
@@ -50,7 +51,7 @@ class Batching:
         claim = self.stint.mine
         if claim.cursor == key:  # the commit that seemed lost had arrived
             return Change(key, claim.exhausted, rows=0)
-        return await self._applied(claim, await self._prepared(replace(claim, upper=key), WHOLE))
+        return await self._done(claim, await self._prepared(replace(claim, upper=key), WHOLE))
 
     async def resize(self, pace: Pace) -> None:
         """Go on at another pace, which the ledger keeps at once for whoever comes after."""
@@ -83,6 +84,12 @@ class Batching:
         return self._pace_behind(alike(self.last, portion.pace)) if self.last else self.stint.pace
 
     # writing ----------------------------------------------------------------------------------------
+
+    async def _done(self, claim: Claim, portion: Portion) -> Change:
+        with suppress(Unprepared):
+            return await self._applied(claim, portion)
+        # not while that is handled: what may be raised now has nothing to do with it
+        return await self._applied(claim, await self._prepared(portion.claim, portion.pace))
 
     async def _applied(self, claim: Claim, portion: Portion) -> Change:
         stint, began = self.stint, time.monotonic()

@@ -153,7 +153,9 @@ class Crew:
     async def _examine(self, place: Workplace, job: Job) -> None:
         """Bind the script to its table as the database has it, and refuse what would be slow."""
         migration, undo = job.step.migration, place.ledger.tables.undo
-        work = await work_for(place.database, self.scripts[migration.name], self.settings.workers, undo)
+        work = await work_for(
+            place.database, self.scripts[migration.name], self.settings.workers, undo, inside=True
+        )
         suited = self.settings.suited(place.database.dialect.most_rows)
         job.tuned = cache(partial(for_script, suited, migration.options, work.computes, self.batch_size))
         settings = job.tuned(UNTUNED)

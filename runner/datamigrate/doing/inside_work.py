@@ -7,15 +7,24 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database import changes
-from datamigrate.database.keyset import slice_parameters
+from datamigrate.database.keyset import Keyset, slice_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.doing.calling import Called, Caller
+from datamigrate.doing.choosing import Slice
 from datamigrate.doing.rows_work import ComputeWork
-from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.doing.work import Change, Look, Portion, Unprepared
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
+from datamigrate.words.errors import RowFailed
 from datamigrate.words.migration import Bounds
+
+MOST_ARGUMENTS = 100
+"""Of a function: what SQLite allows, unless it was built to allow more (https://www.sqlite.org/limits.html)."""
+
+SHORT = 0.1
+"""Seconds; an UPDATE that takes less says nothing of the function."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,20 +32,31 @@ class InsideWork(ComputeWork):
     """A synchronous function of a row, on a database in our own process.
 
     The first batch is read, computed and written one after another; it tells how quick the function is. One
-    that is not quick is called beforehand always, while the write lock is free.
+    that is not quick is called beforehand, while the write lock is free; and once something goes wrong inside, so is
+    everything from there on: the database cannot tell what has failed at which row.
     """
 
     _callers: dict[sa.Dialect, Caller] = field(default_factory=dict, init=False)
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing, once the function is known to be quick."""
-        return Portion(claim, pace) if self.is_quick else await super().prepare(look, claim, pace)
+        if self.manner.is_quick and not self.manner.stays_outside:
+            return Portion(claim, pace)
+        return await super().prepare(look, claim, pace)
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
-        """Write what was computed, or have the database compute and write it at once."""
+        """Write what was computed, or have the database compute and write it at once. Raises Unprepared."""
         if portion.computed is not None:
             return await super().apply(connection, portion, thorough)
         chosen = await self._slice_of(connection, portion)
+        try:
+            return await self._apply_inside(connection, chosen, thorough)
+        except Exception as error:
+            if self.manner.stays_outside:
+                raise Unprepared from error
+            raise
+
+    async def _apply_inside(self, connection: AsyncConnection, chosen: Slice, thorough: bool) -> Change:
         async with self.changing(connection, chosen.bounds, thorough) as excused:
             called = await self._update(connection, chosen.bounds)
             excused.update(called.left_alone)
@@ -49,19 +69,31 @@ class InsideWork(ComputeWork):
         with caller.at_work():
             try:
                 changed = await connection.execute(self._updates.of(bounds), slice_parameters(bounds))
-            except DBAPIError:
-                # SQLite says only that a function of ours has failed
-                caller.check()
+                called = caller.called(changed.rowcount)
+            except (DBAPIError, RowFailed):
+                self.manner.stays_outside = True
                 raise
-            caller.check()
-            return Called(changed.rowcount, tuple(caller.left_alone))
+        if called.seconds > SHORT:
+            self.manner.learn(called.seconds, called.rows + len(called.left_alone))
+        return called
 
     def _caller(self, dialect: sa.Dialect) -> Caller:
         if dialect not in self._callers:
-            width = len(self.keyset.names)
-            self._callers[dialect] = Caller(self.form, self.types, width, self.file, dialect)
+            self._callers[dialect] = Caller(self.form, self.types, len(self.keyset.names), dialect)
         return self._callers[dialect]
 
     @cached_property
     def _updates(self) -> Repeated[sa.Update]:
         return Repeated(lambda bounds: changes.update_inside(self.form, self.keyset, bounds))
+
+
+def may_be_called_inside(form: ComputeRows, keyset: Keyset, dialect: sa.Dialect) -> bool:
+    """Whether the function can be handed the values as the database has them, and the database those that it
+    gives: not where SQL of an author's type is around them."""
+    kinds = [column.type.dialect_impl(dialect) for column in (*form.reads, *form.writes)]
+    is_plain = all(
+        kind.column_expression(sa.column("c", kind)) is None
+        and kind.bind_expression(sa.bindparam("c", type_=kind)) is None
+        for kind in kinds
+    )
+    return is_plain and len(keyset.names) + len(form.reads) <= MOST_ARGUMENTS

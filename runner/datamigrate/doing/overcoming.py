@@ -2,7 +2,7 @@
 at it, led around a row that fails by itself."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from datamigrate.database.faults import Fault
@@ -23,11 +23,12 @@ from datamigrate.words.migration import Key
 
 @dataclass(frozen=True, eq=False)
 class Overcoming:
-    """What a worker does about batches that fail."""
+    """What a worker does about batches that fail. Behind these cursors it has looked `in_vain` for a row at fault."""
 
     stint: Stint
     batching: Batching
     persistence: Persistence
+    in_vain: set[Key | None] = field(default_factory=set, init=False)
 
     async def batch_that_fits(self) -> Change:
         """A batch, halved until the database lets it finish; the ledger keeps the smaller size at once."""
@@ -69,11 +70,16 @@ class Overcoming:
     async def _past_poison(self, search: Search, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""
         stint, self.batching.ahead = self.stint, None
-        end = stint.mine.upper
+        start, end = stint.mine.cursor, stint.mine.upper
         poison = await search.poison_in(stint.mine, stint.pace, raised, partial(self._do_up_to, end))
         if poison is not None:
             await search.refuse(poison, stint.effort.done.rows)
             stint.claim = await self.persistence.retried(partial(self._set_aside, end, search, poison))
+        elif start == stint.mine.cursor:
+            if start in self.in_vain:
+                raise raised
+            # the row may have been mended meanwhile; the next time it was none of them
+            self.in_vain.add(start)
         return Change(stint.mine.cursor, stint.mine.exhausted, rows=0)
 
     async def _do_up_to(self, end: Key | None, key: Key) -> None:

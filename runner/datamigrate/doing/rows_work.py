@@ -209,19 +209,32 @@ class SetWork(RowsWork):
         return rows
 
 
+@dataclass(eq=False)
+class Manner:
+    """What is known by now of a function: whether calling it costs less than what is around it (None before the first
+    batch), and whether it is not to be called from within the database."""
+
+    is_quick: bool | None = None
+    stays_outside: bool = False
+
+    def learn(self, seconds: float, rows: int) -> None:
+        """How long the last batch took."""
+        if rows:
+            self.is_quick = seconds / rows < QUICK
+
+
 @dataclass(frozen=True, eq=False)
 class ComputeWork(RowsWork):
     """`compute_rows`: read and computed while nothing is held, then written where nothing has changed.
 
-    `seconds_a_row` tells of each batch how quick the function was. One that is not quick is called
-    `elsewhere`, if it can be.
+    One that is not quick is called `elsewhere`, if it can be.
     """
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
     file: Path
     elsewhere: Elsewhere | None = None
-    seconds_a_row: list[float] = field(default_factory=list)
+    manner: Manner = field(default_factory=Manner)
 
     computes = True
 
@@ -236,17 +249,11 @@ class ComputeWork(RowsWork):
             query = self._queries.of(chosen.bounds)
             rows = await fetch(connection, query, slice_parameters(chosen.bounds))
         with in_slice(chosen.bounds):
-            elsewhere = self.elsewhere if self.is_quick is False else None
+            elsewhere = self.elsewhere if self.manner.is_quick is False else None
             width = len(self.keyset.names)
             computed = await compute(self.form, width, len(self._version), rows, self.file, elsewhere)
-        if computed.asked:
-            self.seconds_a_row[:] = [computed.seconds / computed.asked]
+        self.manner.learn(computed.seconds, computed.asked)
         return Portion(claim, pace, chosen, computed)
-
-    @property
-    def is_quick(self) -> bool | None:
-        """Whether calling the function costs less than what is around it; None before the first batch."""
-        return self.seconds_a_row[0] < QUICK if self.seconds_a_row else None
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Write what was computed to the rows that nobody has changed since."""

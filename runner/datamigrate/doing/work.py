@@ -53,6 +53,10 @@ class Change:
     found: int = 0
 
 
+class Unprepared(Exception):
+    """What was to be done in the transaction alone has to be prepared before it after all; nothing was changed."""
+
+
 class Work(Protocol):
     """One form, bound to its table. One that `computes` holds its rows in memory; one that `has_slices` can
     do with a smaller one."""
@@ -70,7 +74,7 @@ class Work(Protocol):
         """The batch, in the transaction that also keeps its checkpoint.
 
         A `thorough` one looks again at the rows it found pending. Raises StillPending when the work has
-        not changed that.
+        not changed that, and Unprepared.
         """
 
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:

@@ -126,6 +126,10 @@ class Dialect(Protocol):
     def writer_of(self, rows: "RowsToWrite") -> "Writer":
         """What writes computed values to these rows, and to those of other slices like theirs."""
 
+    async def has_triggers(self, connection: AsyncConnection, table: sa.TableClause) -> bool:
+        """Whether anything but what is written to its rows may happen when they are; asked where functions can be
+        called."""
+
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:

@@ -267,6 +267,10 @@ class PostgreSQL:
         """One UPDATE from arrays; one for some hundred rows where a column is itself an array, or a composite."""
         return writer_of(rows)
 
+    async def has_triggers(self, connection: AsyncConnection, table: sa.TableClause) -> bool:
+        """Nobody needs to know."""
+        raise NotImplementedError
+
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:

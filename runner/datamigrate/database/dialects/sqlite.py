@@ -171,6 +171,14 @@ class SQLite:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""
         return OneByOne(rows)
 
+    async def has_triggers(self, connection: AsyncConnection, table: sa.TableClause) -> bool:
+        """Of whatever kind, in any schema."""
+        known = sa.text(
+            "SELECT 1 FROM (SELECT type, tbl_name FROM sqlite_master UNION ALL SELECT type, tbl_name FROM sqlite_temp_master) "
+            "WHERE type = 'trigger' AND lower(tbl_name) = lower(:table) LIMIT 1"
+        )
+        return await connection.scalar(known, {"table": table.name}) is not None
+
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
     ) -> None:

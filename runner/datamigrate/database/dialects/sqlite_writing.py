@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import aiosqlite
+from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -23,9 +24,13 @@ class OneByOne:
     async def write(
         self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
     ) -> int:
-        """All in one call."""
-        values = in_positions(self._update, self.rows, columns, where)
-        return int((await connection.exec_driver_sql(str(self._update), values)).rowcount)
+        """All in one call. Raises StatementError, as SQLAlchemy does, where a value cannot be converted."""
+        statement = str(self._update)
+        try:
+            values = in_positions(self._update, self.rows, columns, where)
+        except Exception as error:
+            raise StatementError(str(error), statement, None, error, hide_parameters=True) from error
+        return int((await connection.exec_driver_sql(statement, values)).rowcount)
 
     @cached_property
     def _update(self) -> SQLCompiler:

@@ -1,0 +1,274 @@
+"""On SQLite a quick function is called from within the database: it comes to the same as anywhere else."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import datamigrate
+from datamigrate.authoring.forms import ComputeRows
+from datamigrate.doing import calling
+from datamigrate.thought.pacing import Limits
+from datamigrate.words.errors import RowFailed
+from datamigrate.words.events import Quarantined
+from workbench import Bench, Ran, at_every_step, with_settings
+
+pytestmark = pytest.mark.anyio
+
+BATCH = 50
+ROWS = 8 * BATCH
+SETTINGS = with_settings(first_rows=BATCH, limits=Limits(target_time=600, max_rows=BATCH))
+FAILS = 222
+
+TABLE = sa.table("word", sa.column("id", sa.Integer), sa.column("old", sa.Text), sa.column("new", sa.Text))
+PENDING = TABLE.c.new.is_(None)
+
+
+@pytest.fixture(autouse=True)
+def every_function_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr("datamigrate.doing.rows_work.QUICK", 1.0)
+
+
+def fill(bench: Bench, rows: int = ROWS) -> None:
+    bench.database.execute("CREATE TABLE word (id INTEGER PRIMARY KEY, old TEXT, new TEXT)")
+    with bench.database.engine.begin() as connection:
+        connection.execute(
+            sa.text("INSERT INTO word (id, old) VALUES (:id, :old)"),
+            [{"id": i, "old": f"w{i}"} for i in range(1, rows + 1)],
+        )
+
+
+def computing(function: Callable[[Any], Any], **options: Any) -> ComputeRows:
+    wanted = {"pending": PENDING, "reads": [TABLE.c.old], "writes": [TABLE.c.new]} | options
+    return datamigrate.compute_rows(TABLE, **wanted)(function)
+
+
+def done(bench: Bench) -> dict[int, str]:
+    return dict(bench.database.rows("SELECT id, new FROM word WHERE new IS NOT NULL"))
+
+
+def upper(row: Any) -> dict[str, str]:
+    return {"new": row.old.upper()}
+
+
+async def run(bench: Bench, form: ComputeRows) -> Ran:
+    script = bench.form(form)
+    script = replace(script, migration=replace(script.migration, options=form.options))
+    return await bench.run(script, settings=SETTINGS)
+
+
+async def run_noting(bench: Bench, form: ComputeRows) -> tuple[Ran, list[str]]:
+    """A run, and the updates that it made on the table."""
+    said: list[str] = []
+    ran = await bench.run(
+        bench.form(form),
+        settings=SETTINGS,
+        meddle=lambda database: at_every_step(
+            database, lambda what: said.append(what) if what.startswith("UPDATE word") else None
+        ),
+    )
+    return ran, said
+
+
+def inside(updates: list[str]) -> list[str]:
+    return [update for update in updates if "datamigrate_compute" in update]
+
+
+async def test_a_quick_function_is_called_from_within_the_database_from_the_second_batch_on(
+    bench: Bench,
+) -> None:
+    fill(bench)
+    ran, updates = await run_noting(bench, computing(upper))
+    assert ran.outcome == "done", ran.result
+    assert done(bench) == {i: f"W{i}" for i in range(1, ROWS + 1)}
+    is_inside = bench.database.dialect == "sqlite"
+    assert len(inside(updates)) == (ROWS // BATCH - 1 if is_inside else 0)
+
+
+async def test_a_row_that_is_not_pending_is_never_asked_about(bench: Bench) -> None:
+    fill(bench)
+    bench.database.execute("CREATE TABLE wanted (word_id INTEGER, n INTEGER)")
+    bench.database.execute("CREATE INDEX wanted_word ON wanted (word_id)")
+    bench.database.execute("INSERT INTO wanted SELECT id, 1 FROM word WHERE id % 3 > 0")
+    wanted = sa.table("wanted", sa.column("word_id"), sa.column("n"))
+    count = sa.select(sa.func.count()).select_from(wanted).where(wanted.c.word_id == TABLE.c.id)
+    asked: list[int] = []
+
+    def migrate(row: Any) -> dict[str, str]:
+        asked.append(int(row.old[1:]))
+        return upper(row)
+
+    ran = await run(bench, computing(migrate, pending=PENDING & (count.scalar_subquery() > 0)))
+    assert ran.outcome == "done", ran.result
+    assert sorted(asked) == sorted(done(bench)) == [i for i in range(1, ROWS + 1) if i % 3]
+
+
+async def test_what_an_authors_type_says_in_sql_is_said_of_every_row(bench: Bench) -> None:
+    class Loud(sa.types.UserDefinedType[str]):
+        cache_ok = True
+
+        def get_col_spec(self, **_kw: Any) -> str:
+            return "TEXT"
+
+        def bind_expression(self, bindvalue: sa.BindParameter[str]) -> sa.ColumnElement[str]:
+            return sa.func.upper(bindvalue, type_=self)
+
+        def column_expression(self, column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+            return sa.func.replace(column, "w", "v", type_=self)
+
+    fill(bench)
+    loud = sa.table("word", sa.column("id", sa.Integer), sa.column("old", Loud()), sa.column("new", Loud()))
+    form = datamigrate.compute_rows(
+        loud, pending=loud.c.new.is_(None), reads=[loud.c.old], writes=[loud.c.new]
+    )(lambda row: {"new": row.old})
+    ran = await run(bench, form)
+    assert ran.outcome == "done", ran.result
+    assert done(bench) == {i: f"V{i}" for i in range(1, ROWS + 1)}
+
+
+async def test_what_a_trigger_changes_in_other_rows_is_seen(sqlite_bench: Bench) -> None:
+    bench = sqlite_bench
+    fill(bench)
+    bench.database.script(
+        "CREATE TRIGGER other AFTER UPDATE OF new ON word WHEN old.id % 2 = 1 "
+        "BEGIN UPDATE word SET old = 'changed' WHERE id = old.id + 1; END"
+    )
+    ran = await run(bench, computing(upper))
+    assert ran.outcome == "done", ran.result
+    assert set(done(bench).values()) == {"CHANGED", *(f"W{i}" for i in range(1, ROWS, 2))}
+
+
+class Choosy(sa.TypeDecorator[str]):
+    """A text that may not be of a certain row."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value == "W222":
+            raise ValueError("not that one")
+        return value
+
+
+FAILING: dict[str, Callable[[Any], Any]] = {
+    "a function that raises": lambda row: {"new": row.old.upper()[: 9 // (row.old != "w222")]},
+    "a result of the wrong type": lambda row: {"new": FAILS if row.old == "w222" else row.old.upper()},
+    "a result with another name": lambda row: {("now" if row.old == "w222" else "new"): row.old.upper()},
+    "no mapping": lambda row: [] if row.old == "w222" else upper(row),
+    "a value that cannot be converted": upper,
+}
+
+
+@pytest.mark.parametrize("what", FAILING)
+async def test_a_row_that_fails_is_named_and_set_aside_alone(bench: Bench, what: str) -> None:
+    fill(bench)
+    new = sa.column("new", Choosy()) if "converted" in what else sa.column("new", sa.Text)
+    table = sa.table("word", sa.column("id", sa.Integer), sa.column("old", sa.Text), new)
+    options: dict[str, Any] = {
+        "pending": table.c.new.is_(None),
+        "reads": [table.c.old],
+        "writes": [table.c.new],
+    }
+    stopped = await run(bench, datamigrate.compute_rows(table, **options)(FAILING[what]))
+    assert stopped.outcome == "failed"
+    assert isinstance(stopped.result.error, RowFailed)
+    assert stopped.result.error.key == (FAILS,)
+    assert sorted(done(bench)) == list(range(1, FAILS))
+    aside = datamigrate.compute_rows(table, on_row_error="quarantine", **options)(FAILING[what])
+    ran = await run(bench, aside)
+    assert ran.outcome == "done", ran.result
+    assert [event.key for event in ran.of(Quarantined)] == [str(FAILS)]
+    assert done(bench) == {i: f"W{i}" for i in range(1, ROWS + 1) if i != FAILS}
+
+
+async def test_once_something_has_gone_wrong_inside_the_function_is_called_outside(
+    sqlite_bench: Bench,
+) -> None:
+    fill(sqlite_bench)
+    opened: list[sqlite3.Connection] = []
+
+    def migrate(row: Any) -> dict[str, str]:
+        # may be used by the thread only that has opened it
+        if not opened:
+            opened.append(sqlite3.connect(":memory:"))
+        (found,) = opened[0].execute("SELECT upper(?)", (row.old,)).fetchone()
+        return {"new": found}
+
+    ran, updates = await run_noting(sqlite_bench, computing(migrate))
+    assert ran.outcome == "done", ran.result
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, ROWS + 1)}
+    assert len(inside(updates)) == 1
+
+
+async def test_a_function_that_is_not_quick_any_more_does_not_keep_others_from_writing(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_bench)
+    monkeypatch.setattr(calling, "LONGEST", 0.05)
+
+    def migrate(row: Any) -> dict[str, str]:
+        if row.old == "w210":
+            time.sleep(0.1)
+        return upper(row)
+
+    ran, updates = await run_noting(sqlite_bench, computing(migrate))
+    assert ran.outcome == "done", ran.result
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, ROWS + 1)}
+    assert len(inside(updates)) == 4
+
+
+async def test_a_function_may_read_more_columns_than_sqlite_takes_arguments(bench: Bench) -> None:
+    columns = [f"c{i}" for i in range(130)]
+    bench.database.execute(
+        f"CREATE TABLE word (id INTEGER PRIMARY KEY, new TEXT, {', '.join(f'{c} TEXT' for c in columns)})"
+    )
+    for i in range(1, 3 * BATCH):
+        bench.database.execute("INSERT INTO word (id, c129) VALUES (:i, :word)", i=i, word=f"w{i}")
+    wide = sa.table("word", sa.column("id", sa.Integer), sa.column("new", sa.Text), *map(sa.column, columns))
+    form = datamigrate.compute_rows(
+        wide, pending=wide.c.new.is_(None), reads=[wide.c[c] for c in columns], writes=[wide.c.new]
+    )(lambda row: {"new": row.c129.upper()})
+    ran = await run(bench, form)
+    assert ran.outcome == "done", ran.result
+    assert done(bench) == {i: f"W{i}" for i in range(1, 3 * BATCH)}
+
+
+async def test_a_mapping_that_is_filled_again_for_every_row_is_taken_as_it_was_for_each(
+    sqlite_bench: Bench,
+) -> None:
+    fill(sqlite_bench)
+    result: dict[str, str] = {}
+
+    def migrate(row: Any) -> dict[str, str]:
+        result["new"] = row.old.upper()
+        return dict(result) if int(row.old[1:]) <= BATCH else result
+
+    ran, updates = await run_noting(sqlite_bench, computing(migrate))
+    assert ran.outcome == "done", ran.result
+    assert len(inside(updates)) == ROWS // BATCH - 1
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, ROWS + 1)}
+
+
+async def test_a_function_that_waits_or_takes_a_batch_is_not_called_inside(sqlite_bench: Bench) -> None:
+    async def waiting(row: Any) -> dict[str, str]:
+        return upper(row)
+
+    def batch(rows: Any) -> list[dict[str, str]]:
+        return [upper(row) for row in rows]
+
+    for function in (waiting, batch):
+        fill(sqlite_bench)
+        ran, updates = await run_noting(sqlite_bench, computing(function))
+        assert ran.outcome == "done", ran.result
+        assert not inside(updates)
+        assert len(done(sqlite_bench)) == ROWS
+        sqlite_bench.database.execute("DROP TABLE word")
+        sqlite_bench.database.execute("DELETE FROM datamigrate_range")
+        sqlite_bench.database.execute("DELETE FROM datamigrate_migration")
