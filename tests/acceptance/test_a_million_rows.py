@@ -185,7 +185,7 @@ def kill_during_a_batch(process: subprocess.Popen[str], chance: random.Random) -
         batches -= json.loads(line)["event"] == "BatchDone"
         if not batches:
             break
-    time.sleep(chance.uniform(0, 0.2))
+    time.sleep(chance.uniform(0, 0.03))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
