@@ -33,7 +33,7 @@ PENDING = TABLE.c.new.is_(None)
 @pytest.fixture(autouse=True)
 def every_function_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is."""
-    monkeypatch.setattr("datamigrate.doing.rows_work.QUICK", 1.0)
+    monkeypatch.setattr("datamigrate.doing.compute_work.QUICK", 1.0)
 
 
 def fill(bench: Bench, rows: int = ROWS) -> None:

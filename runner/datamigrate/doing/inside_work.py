@@ -13,7 +13,7 @@ from datamigrate.database.keyset import Keyset, slice_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.doing.calling import Called, Caller
 from datamigrate.doing.choosing import Slice
-from datamigrate.doing.rows_work import ComputeWork
+from datamigrate.doing.compute_work import ComputeWork
 from datamigrate.doing.work import Change, Look, Portion, Unprepared
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim

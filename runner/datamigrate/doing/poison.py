@@ -20,7 +20,7 @@ from datamigrate.doing.deaths import fatal
 from datamigrate.doing.effort import Workplace
 from datamigrate.doing.failing import InSlice, cause_of, failed_batch, script_line, show_keys, told
 from datamigrate.doing.narrowing import failing_row
-from datamigrate.doing.rows_work import WalkingWork
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.thought.codec import encode_key, show_key
 from datamigrate.thought.pacing import Pace
 from datamigrate.words import events
@@ -112,8 +112,8 @@ class Search(ABC):
 class Isolation(Search):
     """Puts such a row into quarantine; the `work` is on all rows."""
 
-    in_line: WalkingWork
-    work: WalkingWork
+    in_line: RowsWork
+    work: RowsWork
     timeouts: Timeouts
 
     @property
@@ -161,7 +161,7 @@ class Isolation(Search):
 
     # the quarantine ---------------------------------------------------------------------------------
 
-    async def without_quarantined(self, connection: AsyncConnection) -> WalkingWork:
+    async def without_quarantined(self, connection: AsyncConnection) -> RowsWork:
         """The work on the rows that are not in quarantine now."""
         return self.work.apart_from(await self.quarantine.keys(connection))
 
@@ -178,7 +178,7 @@ class Isolation(Search):
 
 
 async def described(
-    connection: AsyncConnection, script: Script, work: WalkingWork, poison: Poison, attempts: int
+    connection: AsyncConnection, script: Script, work: RowsWork, poison: Poison, attempts: int
 ) -> Failing:
     """What is kept of such a row: never a masked column, and its values only where the script asks."""
     migration, error, held = script.migration, cause_of(poison.error), None

@@ -9,7 +9,7 @@ from datamigrate.database.ledger.quarantine import Quarantine
 from datamigrate.doing.blaming import blames_rows
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.poison import WHOLE, Poison, described
-from datamigrate.doing.rows_work import WalkingWork
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.settings import Settings
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import StillPending
@@ -39,7 +39,7 @@ async def try_again(
     database: Database,
     quarantine: Quarantine,
     script: Script,
-    work: WalkingWork,
+    work: RowsWork,
     settings: Settings,
 ) -> Tried:
     """Try every row in quarantine. Raises what no row is to blame for; what was done before stays."""
@@ -63,7 +63,7 @@ async def try_again(
 async def _try_row(
     database: Database,
     quarantine: Quarantine,
-    work: WalkingWork,
+    work: RowsWork,
     settings: Settings,
     key: Key,
     tried: Tried,

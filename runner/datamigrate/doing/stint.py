@@ -14,7 +14,7 @@ from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.obstacles import Obstacles
 from datamigrate.doing.poison import Isolation, Search
 from datamigrate.doing.revert_work import RevertWork
-from datamigrate.doing.rows_work import WalkingWork
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.work import Work
 from datamigrate.thought.lifecycle import Cause
@@ -127,7 +127,7 @@ class Stint:
     @property
     def isolation(self) -> Isolation | None:
         """Finds rows at fault and sets them aside; None where the work knows none that may be."""
-        if not isinstance(self.work, WalkingWork) or not isinstance(self.in_line, WalkingWork):
+        if not isinstance(self.work, RowsWork) or not isinstance(self.in_line, RowsWork):
             return None
         return Isolation(self.place, self.script, self.in_line, self.work, self.settings.timeouts)
 

@@ -12,11 +12,12 @@ from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.examining import examine
 from datamigrate.database.keyset import Keyset
+from datamigrate.doing.compute_work import ComputeWork
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.free_work import FreeWork
 from datamigrate.doing.inside_work import InsideWork, may_be_called_inside
 from datamigrate.doing.keeping import NOTHING_KEPT, Keeping, keeping_for
-from datamigrate.doing.rows_work import ComputeWork, SetWork
+from datamigrate.doing.set_work import SetWork
 from datamigrate.doing.work import Work
 
 

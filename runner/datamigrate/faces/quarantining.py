@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from datamigrate.database.ledger.quarantine import Quarantine
-from datamigrate.doing.rows_work import WalkingWork
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.second_try import Tried, try_again
 from datamigrate.doing.settings import for_script
 from datamigrate.doing.working import work_for
@@ -42,7 +42,7 @@ async def retry_quarantined(application: Application, name: str, reason: str | N
                 await quarantine.remark(connection, "retry quarantined", _because(tried, reason))
                 return tried
         work = await work_for(database, script, undo=application.ledger.tables.undo)
-        if not isinstance(work, WalkingWork):
+        if not isinstance(work, RowsWork):
             return Tried()
         settings = for_script(settings, script.migration.options, work.computes, None)
         tried = await try_again(database, quarantine, script, work, settings)

@@ -1,0 +1,151 @@
+"""`compute_rows`: a batch is read and computed first, and then written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database import changes
+from datamigrate.database.dialects.base import RowsToWrite, Writer
+from datamigrate.database.fetching import fetch
+from datamigrate.database.keyset import slice_parameters
+from datamigrate.database.repeated import Repeated
+from datamigrate.doing.computing import Computed, compute
+from datamigrate.doing.elsewhere import Elsewhere
+from datamigrate.doing.failing import in_slice
+from datamigrate.doing.rows_work import RowsWork, reach_of
+from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.claim import NOBODY, Claim
+from datamigrate.words.migration import Bounds, Key
+
+QUICK = 50e-6
+"""Seconds per row."""
+
+PAGE = Pace(rows=2_000, span=200_000)
+
+
+@dataclass(eq=False)
+class Manner:
+    """What is known by now of a function: whether calling it costs less than what is around it (None before the first
+    batch), and whether it is not to be called from within the database."""
+
+    is_quick: bool | None = None
+    stays_outside: bool = False
+
+    def learn(self, seconds: float, rows: int) -> None:
+        """How long the last batch took."""
+        if rows:
+            self.is_quick = seconds / rows < QUICK
+
+
+@dataclass(frozen=True, eq=False)
+class ComputeWork(RowsWork):
+    """`compute_rows`: read and computed while nothing is held, then written where nothing has changed.
+
+    A function that is not quick is called `elsewhere`, if it can be.
+    """
+
+    form: ComputeRows
+    types: tuple[sa.types.TypeEngine[Any], ...]
+    file: Path
+    elsewhere: Elsewhere | None = None
+    manner: Manner = field(default_factory=Manner)
+
+    computes = True
+
+    async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
+        """Read the slice's pending rows and compute what to write."""
+        return await self.computed(look, claim, pace)
+
+    async def computed(self, look: Look, claim: Claim, pace: Pace) -> Portion:
+        """A slice's pending rows and what is to be written to them."""
+        async with look() as connection:
+            chosen = await self.choosing.behind(connection, reach_of(claim), pace)
+            query = self._queries.of(chosen.bounds)
+            rows = await fetch(connection, query, slice_parameters(chosen.bounds))
+        with in_slice(chosen.bounds):
+            elsewhere = self.elsewhere if self.manner.is_quick is False else None
+            width = len(self.keyset.names)
+            computed = await compute(self.form, width, len(self._version), rows, self.file, elsewhere)
+        self.manner.learn(computed.seconds, computed.asked)
+        return Portion(claim, pace, chosen, computed)
+
+    async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
+        """Write what was computed to the rows that nobody has changed since."""
+        chosen, computed = portion.slice, portion.computed
+        assert chosen is not None
+        assert computed is not None
+        keys = list(zip(*computed.columns[: len(self.keyset.names)], strict=True))
+        # rows that have come into the slice since it was read are a later sweep's
+        async with self.changing(connection, chosen.bounds, thorough, among=keys) as excused:
+            rows = await self._write(connection, chosen.bounds, computed)
+            if rows < len(computed):
+                # the application has changed some of them meanwhile: a later sweep reads them again
+                excused.update(keys)
+        alone = len(computed.left_alone)
+        return Change(chosen.bounds.upper, chosen.is_last, rows, alone, found=len(computed) + alone)
+
+    async def left_alone(self, look: Look) -> int | None:
+        """Asked of every pending row, a page at a time."""
+        async with look() as connection:
+            upper = await self.find_upper(connection)
+        claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), 0
+        while not claim.exhausted:
+            portion = await self.computed(look, claim, PAGE)
+            assert portion.slice is not None
+            assert portion.computed is not None
+            if len(portion.computed):
+                return None
+            alone += len(portion.computed.left_alone)
+            claim = replace(claim, cursor=portion.slice.bounds.upper, exhausted=portion.slice.is_last)
+        return alone
+
+    async def foresee(
+        self, look: Look, claim: Claim, pace: Pace, keys: Sequence[Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """The values that the function computes."""
+        portion = await self.computed(look, claim, pace)
+        assert portion.computed is not None
+        width, count = len(self.keyset.names), len(self.form.written)
+        computed = {row[:width]: row[-count:] for row in zip(*portion.computed.columns, strict=True)}
+        return {
+            key: dict(zip(self.form.written, computed[key], strict=True)) for key in keys if key in computed
+        }
+
+    async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
+        if not len(computed):
+            return 0
+        writer = self._writers.of(bounds)
+        return await writer.write(connection, computed.columns, slice_parameters(bounds))
+
+    @cached_property
+    def _version(self) -> tuple[sa.ColumnElement[Any], ...]:
+        return tuple(self.dialect.version_of_row(self.form.table, self.form.reads))
+
+    @cached_property
+    def _queries(self) -> Repeated[sa.Select[Any]]:
+        return Repeated(lambda bounds: changes.read(self.form, self.keyset, bounds, self._version))
+
+    @cached_property
+    def _writers(self) -> Repeated[Writer]:
+        return Repeated(lambda bounds: self.dialect.writer_of(self._rows(bounds)))
+
+    def _rows(self, bounds: Bounds) -> RowsToWrite:
+        batch = changes.rows_of(self.form, self.keyset, bounds)
+        return RowsToWrite(
+            table=self.form.table,
+            key=self.keyset.columns,
+            key_types=self.keyset.types,
+            version=self._version,
+            names=self.form.written,
+            types=self.types,
+            within=batch,
+            # whoever changes a row meanwhile is seen by its version
+            keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
+        )
