@@ -93,7 +93,8 @@ async def _named(connection: AsyncConnection, form: RowsForm, facts: TableFacts)
 
 
 def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
-    declared = form.table.c[column].type
+    # a column may have another name in Python than in the database
+    declared = next(c.type for c in form.table.c if c.name == column)
     return _with_nulls(facts.columns[column]["type"] if _is_unknown(declared) else declared)
 
 
