@@ -252,6 +252,11 @@ def test_compute_rows_refuses_a_concurrency_of_nought() -> None:
     assert compute(concurrency=3).options.concurrency == 3
 
 
+@pytest.mark.parametrize("value", ["10", 1.5, True, None])
+def test_compute_rows_refuses_a_concurrency_that_is_no_whole_number(value: Any) -> None:
+    assert refusal(lambda: compute(concurrency=value)).message == f"`concurrency` is {value!r}."
+
+
 def no_parameter() -> None: ...
 def two_parameters(row: Any, batch: Any) -> None: ...
 def other_name(record: Any) -> None: ...
