@@ -72,3 +72,37 @@ async def test_a_column_that_has_another_name_in_python_is_updated(filled: Bench
     ran = await filled.run(filled.script(renamed + UPDATED.replace("c.new", "c.fresh")))
     assert ran.outcome == "done", ran.result
     assert filled.database.scalar("SELECT count(*) FROM item WHERE new = old * 2") == ROWS
+
+
+VARIANT = """
+from sqlalchemy.dialects.postgresql import JSONB
+
+item = sa.table(
+    "item",
+    sa.column("id", sa.Integer),
+    sa.column("old", sa.Integer),
+    sa.column("new", sa.Text().with_variant(JSONB(), "postgresql").with_variant(sa.JSON(), "sqlite")),
+)
+"""
+
+
+async def test_a_type_that_is_another_one_on_this_database_takes_what_that_one_takes(bench: Bench) -> None:
+    kind = {"sqlite": "JSON", "postgresql": "JSONB"}[bench.database.dialect]
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new {kind});"
+        "INSERT INTO item VALUES (1, 1, NULL), (2, 2, NULL)"
+    )
+    script = bench.script(VARIANT + COMPUTED.replace("row.old * 2", '{"twice": row.old * 2}'))
+    ran = await bench.run(script)
+    assert ran.outcome == "done", ran.result
+    found = bench.database.rows("SELECT CAST(new AS VARCHAR) FROM item ORDER BY id")
+    assert found == [('{"twice": 2}',), ('{"twice": 4}',)]
+
+
+async def test_a_value_that_none_of_a_types_variants_takes_is_told(bench: Bench) -> None:
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new TEXT); INSERT INTO item VALUES (1, 1, NULL)"
+    )
+    short = VARIANT.replace("JSONB()", "sa.String(5)").replace("sa.JSON()", "sa.String(7)")
+    ran = await bench.run(bench.script(short + COMPUTED))
+    assert "migrate() returned int for new, which takes str" in str(ran.result.error)
