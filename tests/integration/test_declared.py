@@ -1,10 +1,10 @@
-"""Tables that a script declares with all that SQLAlchemy's own have, whether it is wanted or not."""
+"""Tables with more to them than columns: what a script declares of them, and what the schema does."""
 
 from __future__ import annotations
 
 import pytest
 
-from workbench import Bench
+from workbench import FORMS, Bench
 
 pytestmark = pytest.mark.anyio
 
@@ -106,3 +106,13 @@ async def test_a_value_that_none_of_a_types_variants_takes_is_told(bench: Bench)
     short = VARIANT.replace("JSONB()", "sa.String(5)").replace("sa.JSON()", "sa.String(7)")
     ran = await bench.run(bench.script(short + COMPUTED))
     assert "migrate() returned int for new, which takes str" in str(ran.result.error)
+
+
+async def test_rows_that_refer_to_deleted_ones_go_with_them_where_the_schema_says_so(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    bench.database.script(
+        "CREATE TABLE part (of INTEGER REFERENCES item (id) ON DELETE CASCADE); INSERT INTO part VALUES (1), (2)"
+    )
+    ran = await bench.run(bench.script(FORMS["delete"]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT count(*) FROM part") == 0
