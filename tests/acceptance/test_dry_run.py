@@ -261,6 +261,26 @@ def test_what_a_rollback_does_not_undo_is_said(sqlite_project: Project) -> None:
     assert "Samples are evidence, not proof." in told
 
 
+def test_a_script_that_goes_on_after_sqlite_ended_its_transaction_leaves_nothing_either(
+    sqlite_project: Project, sqlite_database: ScratchDatabase
+) -> None:
+    add_people(sqlite_database, 6)
+    sqlite_database.script(
+        "CREATE TABLE taken (k INTEGER UNIQUE ON CONFLICT ROLLBACK); INSERT INTO taken VALUES (1)"
+    )
+    caught = """try:
+        await {it}.execute(sa.text("INSERT INTO taken VALUES (1)"))
+    except sa.exc.IntegrityError:
+        pass
+    await {it}.execute("""
+    sqlite_project.write_script("batch", BATCH.replace("await batch.execute(", caught.format(it="batch")))
+    sqlite_project.write_script("free", FREE.replace("await session.execute(", caught.format(it="session")))
+    before = sqlite_database.dump()
+    said = sqlite_project.json("run", "--dry-run", *UNHURRIED, exits=1)["rehearsals"]
+    assert sqlite_database.dump() == before
+    assert all("SQLite rolled the whole transaction back" in repr(one["error"]) for one in said), said
+
+
 def test_a_table_that_somebody_has_locked_is_waited_for_shortly(
     postgres_project: Project, postgres_database: ScratchDatabase
 ) -> None:

@@ -120,6 +120,16 @@ def test_a_missing_sqlite_file_is_told_and_not_created(tmp_path: Path, verb: str
     assert not file.exists()
 
 
+@pytest.mark.parametrize("verb", [*LOOKING, "run"])
+def test_a_file_that_is_no_sqlite_database_is_told_and_left_as_it_is(tmp_path: Path, verb: str) -> None:
+    project = project_in(tmp_path / "project")
+    file = tmp_path / "notes.db"
+    file.write_text("Not a database.\n" * 100)
+    told = sentence_of(project.quick(verb, exits=1, DATABASE_URL=f"sqlite:///{file}"))
+    assert f"{file} (from DATABASE_URL) is no SQLite database." in told
+    assert file.read_text() == "Not a database.\n" * 100
+
+
 @pytest.mark.parametrize("template", ["generic", "async"])
 def test_a_missing_sqlite_file_that_only_env_py_names_is_not_created_either(
     tmp_path: Path, template: str
@@ -190,14 +200,6 @@ def test_an_unknown_database_or_role_is_told(tmp_path: Path, postgres_database: 
     told = sentence_of(project.quick("plan", exits=1, DATABASE_URL=stranger))
     assert 'role "stranger" does not exist' in told
     assert "geheim" not in told
-
-
-def test_a_file_that_is_no_sqlite_database_is_told(tmp_path: Path) -> None:
-    project = project_in(tmp_path / "project")
-    file = tmp_path / "notes.db"
-    file.write_text("These are notes and no database.\n" * 100)
-    told = sentence_of(project.quick("plan", exits=1, DATABASE_URL=f"sqlite:///{file}"))
-    assert "file is not a database" in told
 
 
 def test_a_configuration_that_cannot_be_read_names_the_file_and_the_key(tmp_path: Path) -> None:

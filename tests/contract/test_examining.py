@@ -62,6 +62,24 @@ async def test_a_table_that_is_not_there_is_named(database: ScratchDatabase) -> 
     assert "is `requires` the right revision?" in error.hint
 
 
+@pytest.mark.parametrize("written", ["Item", "itme"])
+async def test_a_table_whose_name_is_written_otherwise_is_named(
+    database: ScratchDatabase, written: str
+) -> None:
+    create(database, "id INTEGER PRIMARY KEY, old TEXT, new TEXT, code TEXT UNIQUE")
+    error = await refusal(database, form(table(of=written)))
+    assert error.message == f"job: there is no table {written} in this database."
+    assert error.hint.startswith("Did you mean item? Compare ")
+
+
+async def test_where_no_table_is_named_alike_some_are_named(database: ScratchDatabase) -> None:
+    for number in range(12):
+        create(database, "id INTEGER PRIMARY KEY", name=f"other_{number:02}")
+    error = await refusal(database, form(table()))
+    assert error.hint.startswith("There are: other_00, ")
+    assert "other_09, ... Compare " in error.hint
+
+
 async def test_a_column_that_is_not_there_is_named_with_the_nearest(database: ScratchDatabase) -> None:
     create(database, "id INTEGER PRIMARY KEY, old_name TEXT, new TEXT")
     error = await refusal(database, form(table()))

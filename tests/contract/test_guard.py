@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from databases import ScratchDatabase
 from datamigrate.authoring.batch import Batch
 from datamigrate.authoring.forms import FreeForm
+from datamigrate.database.database import Database
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Options
 from workbench import DOUBLED, Bench, each_batch, opened
@@ -33,6 +36,7 @@ FORBIDDEN = {
     "END": "The script ends the runner's transaction (END).",
     "ROLLBACK": "The script ends the runner's transaction (ROLLBACK).",
     "BEGIN": "The script ends the runner's transaction (BEGIN).",
+    "INSERT OR ROLLBACK INTO item VALUES (1)": "The script ends the runner's transaction at a conflict (INSERT OR ROLLBACK).",
 }
 FORBIDDEN_ON_POSTGRESQL = {
     "TRUNCATE item": "The script changes the schema (TRUNCATE ...).",
@@ -183,6 +187,70 @@ async def test_an_error_that_the_script_swallows_after_a_commit_is_refused_does_
             await session.rollback()
 
     await refused(filled, free(work))
+
+
+ENDED_BY_SQLITE = {
+    "a constraint that says so": "CREATE TABLE taken (k INTEGER UNIQUE ON CONFLICT ROLLBACK)",
+    "a trigger that raises so": "CREATE TABLE taken (k INTEGER); CREATE TRIGGER no BEFORE INSERT ON taken "
+    "WHEN EXISTS (SELECT 1 FROM taken) BEGIN SELECT RAISE(ROLLBACK, 'taken'); END",
+}
+
+
+async def meet_the_conflict(execute: Callable[[Any], Awaitable[Any]]) -> None:
+    with suppress(sa.exc.IntegrityError):
+        await execute(sa.text("INSERT INTO taken VALUES (1)"))
+
+
+@pytest.fixture(params=ENDED_BY_SQLITE)
+def taken(request: pytest.FixtureRequest, sqlite_database: ScratchDatabase, tmp_path: Path) -> Bench:
+    """Three rows, and a table at which the next insert ends the transaction."""
+    bench = Bench(sqlite_database, tmp_path)
+    bench.table(rows=((i,) for i in range(ROWS)))
+    sqlite_database.script(f"{ENDED_BY_SQLITE[request.param]}; INSERT INTO taken VALUES (1)")
+    return bench
+
+
+async def test_a_batch_that_catches_an_error_with_which_sqlite_ended_the_transaction_goes_no_further(
+    taken: Bench,
+) -> None:
+    async def work(batch: Batch) -> None:
+        await batch.execute(DOUBLED.where(batch.rows))
+        await meet_the_conflict(batch.execute)
+        with suppress(BatchFailed):
+            await batch.execute(DOUBLED.where(batch.rows))
+
+    assert "SQLite rolled the whole transaction back" in (await refused(taken, each_batch(work))).message
+
+
+async def test_a_session_that_catches_an_error_with_which_sqlite_ended_the_transaction_goes_no_further(
+    taken: Bench,
+) -> None:
+    async def work(session: AsyncSession) -> None:
+        await session.execute(DOUBLED)
+        await meet_the_conflict(session.execute)
+
+    async def in_a_savepoint(session: AsyncSession) -> None:
+        await session.execute(DOUBLED)
+        with suppress(sa.exc.IntegrityError):
+            async with session.begin_nested():
+                await session.execute(sa.text("INSERT INTO taken VALUES (1)"))
+
+    for way in (work, in_a_savepoint):
+        assert "SQLite rolled the whole transaction back" in (await refused(taken, free(way))).message
+
+
+async def test_a_transaction_that_sqlite_has_ended_is_not_committed(taken: Bench) -> None:
+    async def goes_on(ours: Database) -> None:
+        async with ours.writing() as connection:
+            await connection.execute(DOUBLED)
+            await meet_the_conflict(connection.execute)
+
+    async with opened(taken.database) as ours:
+        with pytest.raises(BatchFailed, match="SQLite rolled the whole transaction back"):
+            await goes_on(ours)
+        async with ours.writing() as connection:
+            await connection.execute(DOUBLED)
+    assert taken.wrong() == []
 
 
 async def test_a_part_of_the_work_may_be_given_up(filled: Bench) -> None:

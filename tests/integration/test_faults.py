@@ -25,6 +25,7 @@ from workbench import (
     COMMITTED,
     DOUBLED,
     FORMS,
+    HOME,
     Bench,
     age_claim,
     at_every_step,
@@ -306,6 +307,32 @@ async def test_a_lasting_error_stops_with_the_key_and_the_next_run_goes_on_at_th
     assert again.outcome == "done", again.result
     assert again.of(BatchDone)[0].batch == batches + 1
     bench.assert_done(ROWS)
+
+
+READING_A_TEXT = (
+    HOME
+    + """
+@compute_rows(item, pending=pending, reads=[item.c.old], writes=[item.c.new], on_row_error="quarantine")
+{function}
+"""
+)
+READERS = {
+    "of a row": 'def migrate(row): return {"new": 1}',
+    "of a batch": 'def migrate(rows): return [{"new": 1} for _ in rows]',
+    "asynchronous": 'async def migrate(row): return {"new": 1}',
+}
+
+
+@pytest.mark.parametrize("function", READERS)
+async def test_a_text_that_is_no_utf_8_is_blamed_on_its_row_on_sqlite(
+    sqlite_bench: Bench, function: str
+) -> None:
+    fill(sqlite_bench)
+    sqlite_bench.database.script(f"UPDATE item SET old = CAST(x'fffe41' AS TEXT) WHERE serial = {BATCH + 1}")
+    script = sqlite_bench.script(READING_A_TEXT.format(function=READERS[function]))
+    ran = await sqlite_bench.run(script)
+    assert ran.outcome == "done", ran.result
+    assert sqlite_bench.database.rows("SELECT serial FROM item WHERE new IS NULL") == [(BATCH + 1,)]
 
 
 def forbid(dialect: str, serial: int) -> str:

@@ -567,6 +567,47 @@ async def test_a_change_that_would_reach_rows_that_the_log_does_not_have_is_refu
     assert "rows of part change with those of" in str(ran.result.error)
 
 
+REPLACING = {
+    "a column": ("new INTEGER UNIQUE ON CONFLICT REPLACE", ""),
+    "a table": ("new INTEGER", ", UNIQUE (old, new) /* or else */ ON CONFLICT\n REPLACE"),
+}
+
+
+@pytest.mark.parametrize("form", ["update", "compute", "delete"])
+@pytest.mark.parametrize("what", REPLACING)
+async def test_a_table_in_which_rows_make_way_for_others_is_told_beforehand(
+    sqlite_bench: Bench, what: str, form: str
+) -> None:
+    new, constraint = REPLACING[what]
+    sqlite_bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, serial INTEGER, old INTEGER, {new}{constraint});"
+        "INSERT INTO item VALUES (1, 1, 1, NULL), (2, 2, 1, 2)"
+    )
+    before = rows_of(sqlite_bench)
+    ran = await sqlite_bench.run(sqlite_bench.script(kept(form)))
+    assert isinstance(ran.result.error, SchemaError)
+    assert "item is declared with ON CONFLICT REPLACE" in ran.result.error.message
+    assert rows_of(sqlite_bench) == before
+
+
+async def test_an_update_beside_what_makes_rows_make_way_is_kept(sqlite_bench: Bench) -> None:
+    sqlite_bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY ON CONFLICT REPLACE, serial INTEGER, old INTEGER, new INTEGER);"
+        "INSERT INTO item VALUES (1, 1, 1, NULL), (2, 2, 1, NULL)"
+    )
+    ran = await sqlite_bench.run(sqlite_bench.script(kept("update")))
+    assert ran.outcome == "done", ran.result
+
+
+async def test_a_default_in_the_place_of_null_makes_no_row_make_way(sqlite_bench: Bench) -> None:
+    sqlite_bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, serial INTEGER NOT NULL ON CONFLICT REPLACE DEFAULT 7, "
+        "old TEXT DEFAULT 'ON CONFLICT REPLACE', new INTEGER); INSERT INTO item VALUES (1, 1, 1, NULL)"
+    )
+    ran = await sqlite_bench.run(sqlite_bench.script(kept("delete")))
+    assert ran.outcome == "done", ran.result
+
+
 async def test_a_table_behind_the_first_schema_of_the_path_is_looked_at_too(postgres_bench: Bench) -> None:
     bench = postgres_bench
     name = bench.database.scalar("SELECT current_database()")

@@ -240,9 +240,21 @@ def test_compute_rows_refuses_to_write_its_own_key() -> None:
     assert error.message.startswith("It writes its own key, email_key")
 
 
+def test_compute_rows_refuses_to_write_a_column_that_has_another_name_in_python() -> None:
+    renamed = sa.Table("users", sa.MetaData(), sa.Column("email_key", sa.Text, key="mail"))
+    error = refusal(lambda: compute_rows(renamed, pending=PENDING, reads=[], writes=[renamed.c.mail]))
+    assert "email_key, which the table declares as mail" in error.message
+    assert error.hint == "Declare the column by its own name, without `key=`."
+
+
 def test_compute_rows_refuses_a_concurrency_of_nought() -> None:
     assert refusal(lambda: compute(concurrency=0)).message == "`concurrency` is 0."
     assert compute(concurrency=3).options.concurrency == 3
+
+
+@pytest.mark.parametrize("value", ["10", 1.5, True, None])
+def test_compute_rows_refuses_a_concurrency_that_is_no_whole_number(value: Any) -> None:
+    assert refusal(lambda: compute(concurrency=value)).message == f"`concurrency` is {value!r}."
 
 
 def no_parameter() -> None: ...

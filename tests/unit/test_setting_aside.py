@@ -175,6 +175,7 @@ def test_rows_stop_it_unless_the_author_says_otherwise() -> None:
         {"on_row_error": True},
         {"max_quarantined": 0},
         {"max_quarantined": 1.5},
+        {"max_quarantined": 10_001},
         {"quarantine_values": "yes"},
     ],
 )

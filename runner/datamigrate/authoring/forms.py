@@ -176,6 +176,7 @@ def compute_rows(
     if not written:
         raise ScriptError("`writes` is empty.", "Name the columns that the function returns.")
     _refuse_key_writes(keys, written)
+    _refuse_renamed(written)
     settled = options_from(options, concurrency)
 
     def decorate(function: Callable[[Any], Any]) -> ComputeRows:
@@ -270,6 +271,16 @@ def _refuse_key_writes(keys: tuple[Column, ...] | None, written: Iterable[Column
             raise ScriptError(
                 f"It writes its own key, {column.name}: the walk would meet rows twice or never.",
                 "Walk by another unique key, or copy the rows with each_batch.",
+            )
+
+
+def _refuse_renamed(written: Iterable[Column]) -> None:
+    for column in written:
+        if column.key != column.name:
+            raise ScriptError(
+                f"It writes {column.name}, which the table declares as {column.key} (key={column.key!r}): the function "
+                "could return it by either name.",
+                "Declare the column by its own name, without `key=`.",
             )
 
 

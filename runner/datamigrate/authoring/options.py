@@ -37,6 +37,8 @@ class FormOptions(TypedDict, total=False):
     schedule: str
 
 
+MOST_QUARANTINED = 10_000
+
 OF_A_FREE_FORM = ("hold", "window", "schedule")
 """What makes sense without batches too: a free-form script says it at its top, as `hold = True`."""
 
@@ -49,7 +51,7 @@ def options_from(given: Mapping[str, Any], concurrency: int = 10) -> Options:
     settled = {
         _FIELDS.get(name, name): _READ[name](name, value) for name, value in given.items() if name in _READ
     }
-    return Options(concurrency=_positive("concurrency", concurrency), **settled)
+    return Options(concurrency=_whole_number("concurrency", concurrency), **settled)
 
 
 def tags_from(given: Mapping[str, Any]) -> frozenset[str]:
@@ -88,6 +90,17 @@ def _whole_number(name: str, value: Any) -> int:
     return int(_positive(name, value))
 
 
+def _most_quarantined(name: str, value: Any) -> int:
+    # each of them is left out by its key in every statement, which can hold so many parameters only
+    if _whole_number(name, value) > MOST_QUARANTINED:
+        raise ScriptError(
+            f"`{name}` is {value:,}.",
+            f"It must not be more than {MOST_QUARANTINED:,}: so many rows do not fail one by one. Leave them out of "
+            "`pending`.",
+        )
+    return int(value)
+
+
 def _parsed(parse: Callable[[str], object]) -> Callable[[str, Any], str]:
     def read(name: str, value: Any) -> str:
         if not isinstance(value, str):
@@ -113,7 +126,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "hold": _switch,
     "undo_log": _switch,
     "on_row_error": _quarantines,
-    "max_quarantined": _whole_number,
+    "max_quarantined": _most_quarantined,
     "quarantine_values": _switch,
     "window": _parsed(parse_window),
     "schedule": _parsed(parse_schedule),

@@ -6,9 +6,10 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from datamigrate.words.errors import ConfigurationError, DatabaseMissing, Place
+from datamigrate.words.errors import ConfigurationError, DatabaseMissing, DatabaseUnavailable, Place
 from datamigrate.words.secrets import learn, learn_secret
 
+_SQLITE = b"SQLite format 3\0"
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 # what psycopg and libpq call it -> what asyncpg calls it
@@ -124,6 +125,22 @@ def no_sqlite_file(file: Path, source: str) -> DatabaseMissing:
         "Create it with `alembic upgrade head`, or mend the URL.",
         Place(str(file)),
     )
+
+
+def refuse_other_file(address: Address) -> None:
+    """Raises DatabaseUnavailable where the address leads to a file of another kind; an empty one becomes a
+    database."""
+    assert address.file is not None
+    try:
+        with address.file.open("rb") as file:
+            beginning = file.read(len(_SQLITE))
+    except OSError:
+        return  # the driver tells why it cannot be opened
+    if beginning and beginning != _SQLITE:
+        raise DatabaseUnavailable(
+            f"{address.file} (from {address.source}) is no SQLite database.",
+            "Mend the URL. An encrypted or compressed one has to be opened up first.",
+        )
 
 
 def _sqlite(url: URL, source: str, base: Path) -> Address:

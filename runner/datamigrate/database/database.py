@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import await_only
 
-from datamigrate.database.address import Address, no_sqlite_file
+from datamigrate.database.address import Address, no_sqlite_file, refuse_other_file
 from datamigrate.database.dialects import Dialect, dialect_for
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.dialects.sqlite_transactions import PATIENCE, QUICK, WRITES
@@ -100,9 +100,11 @@ class Database:
 
 
 def open_database(address: Address, read_only: bool, connections: int = 5) -> Database:
-    """The database at this address; nothing is connected yet, and never more than so many `connections`. A missing SQLite file is an error at once."""
-    if address.file is not None and not str(address.file).startswith("file:") and not address.file.exists():
-        raise no_sqlite_file(address.file, address.source)
+    """The database at this address; nothing is connected yet, and never more than so many `connections`. An SQLite file that is missing, or is none, is an error at once."""
+    if address.file is not None and not str(address.file).startswith("file:"):
+        if not address.file.exists():
+            raise no_sqlite_file(address.file, address.source)
+        refuse_other_file(address)
     dialect = dialect_for(address.backend)
     engine = dialect.engine(address, read_only, connections)
     watch(engine.sync_engine)

@@ -22,6 +22,9 @@ from datamigrate.database.unseen import refuse_unseen
 from datamigrate.thought.codec import encode_key
 from datamigrate.words.errors import KeyUnfit, SchemaError
 
+MOST_NAMED = 10
+"""Of the tables that there are, in an error about one that is not."""
+
 
 @dataclass(frozen=True)
 class TableFacts:
@@ -93,7 +96,8 @@ async def _named(connection: AsyncConnection, form: RowsForm, facts: TableFacts)
 
 
 def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
-    declared = form.table.c[column].type
+    # a column may have another name in Python than in the database
+    declared = next(c.type for c in form.table.c if c.name == column)
     return _with_nulls(facts.columns[column]["type"] if _is_unknown(declared) else declared)
 
 
@@ -110,20 +114,22 @@ def _is_unknown(kind: sa.types.TypeEngine[Any]) -> bool:
 def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:
     inspector = sa.inspect(connection)
     try:
-        with warnings.catch_warnings():
-            # a type that SQLAlchemy does not know is the driver's to handle
-            warnings.simplefilter("ignore", SAWarning)
-            columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
+        return _facts_of(inspector, table)
     except NoSuchTableError:
         refuse_unseen(connection, table.name, table.schema)
         raise SchemaError(
             f"{name}: there is no table {table.fullname} in this database.",
-            "Compare the script's sa.table(...) with the schema; is `requires` the right revision?",
+            f"{_nearest_table(inspector, table)}Compare the script's sa.table(...) with the schema; is `requires` the "
+            "right revision?",
         ) from None
-    primary = tuple(inspector.get_pk_constraint(table.name, schema=table.schema)["constrained_columns"])
+
+
+def _facts_of(inspector: sa.Inspector, table: sa.TableClause) -> TableFacts:
     with warnings.catch_warnings():
-        # of an index on an expression SQLAlchemy says that it cannot tell; such a one walks no key
+        # a type that SQLAlchemy does not know is the driver's to handle; and of an index on an expression it says
+        # that it cannot tell, where such a one walks no key
         warnings.simplefilter("ignore", SAWarning)
+        columns = {c["name"]: c for c in inspector.get_columns(table.name, schema=table.schema)}
         constraints = {
             f"constraint {number}": frozenset(u["column_names"])
             for number, u in enumerate(inspector.get_unique_constraints(table.name, schema=table.schema))
@@ -133,7 +139,18 @@ def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> Tab
             for i in inspector.get_indexes(table.name, schema=table.schema)
             if i["unique"] and None not in i["column_names"] and not _is_partial(i)
         }
+    primary = tuple(inspector.get_pk_constraint(table.name, schema=table.schema)["constrained_columns"])
     return TableFacts(columns, primary, {"": frozenset(primary)} | constraints | indexes)
+
+
+def _nearest_table(inspector: sa.Inspector, table: sa.TableClause) -> str:
+    names = inspector.get_table_names(schema=table.schema)
+    there = sorted(name for name in names if not name.startswith("datamigrate_"))
+    same = [t for t in there if t.casefold() == table.name.casefold()]
+    if close := same or get_close_matches(table.name, there, n=1):
+        return f"Did you mean {close[0]}? "
+    end = ", ... " if len(there) > MOST_NAMED else ". "
+    return f"There are: {', '.join(there[:MOST_NAMED])}{end}" if there else ""
 
 
 def _goes_by_key(form: RowsForm) -> bool:

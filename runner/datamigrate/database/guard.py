@@ -39,6 +39,8 @@ _ENDING = re.compile(
     r"(COMMIT|END|ABORT|BEGIN|START|PREPARE\s+TRANSACTION|ROLLBACK(?!\s+((WORK|TRANSACTION)\s+)?TO\b))\b",
     re.IGNORECASE,
 )
+# SQLite's word for a conflict: not the statement alone is undone, but the transaction is over
+_ENDING_ON_CONFLICT = re.compile(r"\b(INSERT|UPDATE) OR ROLLBACK\b", re.IGNORECASE)
 
 
 @asynccontextmanager
@@ -81,7 +83,9 @@ def forbidden(statement: str) -> str | None:
         return f"The script changes the schema ({found[0].upper()} ...)."
     if found := _ENDING.match(text):
         return f"The script ends the runner's transaction ({found[0].upper()})."
-    if _QUERY.match(text) and _INTO.search(" ".join(_COMMENT.sub(" ", _QUOTED.sub(" x ", text)).split())):
+    if "ROLLBACK" in text.upper() and (found := _ENDING_ON_CONFLICT.search(_own_words(text))):
+        return f"The script ends the runner's transaction at a conflict ({found[0].upper()})."
+    if _QUERY.match(text) and _INTO.search(_own_words(text)):
         return "The script changes the schema (SELECT ... INTO ...)."
     if _BLOCK.match(text) and (found := _DDL_IN_BLOCK.search(text)):
         return f"The script changes the schema (DO ... {found[1].upper()} ...)."
@@ -105,6 +109,11 @@ def _instead(why: str) -> str:
         return (
             'Schema changes belong in an Alembic revision: `alembic revision -m "..."`. Nothing was changed.'
         )
+    if "conflict" in why:
+        return (
+            "Take OR ROLLBACK out: then the statement alone is undone, and its error gives the batch up unless it is "
+            "caught. Nothing was changed."
+        )
     return (
         "Take the commit out: the runner commits the work together with its checkpoint. Nothing was changed."
     )
@@ -115,3 +124,8 @@ def _without_noise(statement: str) -> str:
     while found := _NOISE.match(statement, position):
         position = found.end()
     return statement[position:]
+
+
+def _own_words(statement: str) -> str:
+    """The statement without its comments and what is quoted in it, with single spaces."""
+    return " ".join(_COMMENT.sub(" ", _QUOTED.sub(" x ", statement)).split())

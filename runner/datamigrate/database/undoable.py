@@ -1,4 +1,7 @@
-"""What the undo log has to know of a table on PostgreSQL before the first row is kept."""
+"""What the undo log has to know of a table before the first row is kept."""
+
+import re
+from collections.abc import Collection
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,3 +30,28 @@ async def schema_of(connection: AsyncConnection, table: sa.TableClause) -> str |
 async def in_the_way_of_inserts(connection: AsyncConnection, table: sa.TableClause) -> list[str]:
     """What keeps deleted rows from being put back, in words."""
     return list(await connection.scalars(sa.text(_AGAINST_INSERTS), names_of(table)))
+
+
+_UNIQUE_ON_SQLITE = """
+SELECT c.name FROM pragma_index_list(:name) i JOIN pragma_index_info(i.name) c WHERE i."unique"
+UNION SELECT name FROM pragma_table_info(:name) WHERE pk > 0
+"""
+_NO_WORDS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/", re.DOTALL)
+# of a column that is NOT NULL it says that NULL becomes its default, in the same row
+_REPLACING = re.compile(r"(?<!\bNOT NULL )\bON CONFLICT REPLACE\b", re.IGNORECASE)
+
+
+async def replaces_rows(
+    connection: AsyncConnection, table: sa.TableClause, written: Collection[str] | None
+) -> bool:
+    """Whether SQLite makes way for what is written by deleting other rows, by the table's own ON CONFLICT REPLACE.
+
+    `written` are the columns that are, None for all of them.
+    """
+    made = sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(:name)")
+    named = {"name": table.name}
+    text = " ".join(_NO_WORDS.sub(" x ", await connection.scalar(made, named) or "").split())
+    if not _REPLACING.search(text):
+        return False
+    unique = set(await connection.scalars(sa.text(_UNIQUE_ON_SQLITE), named))
+    return written is None or not unique.isdisjoint(written)

@@ -38,6 +38,12 @@ def wanted_by(form: ComputeRows) -> dict[str, tuple[type, ...]]:
 
 
 def _accepted(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
+    """Of a type that is another one on some databases, what any of them takes."""
+    each = [_accepted_by(one) for one in (kind, *kind._variant_mapping.values())]
+    return tuple(dict.fromkeys(t for one in each for t in one)) if all(each) else ()
+
+
+def _accepted_by(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
     if isinstance(kind, sa.types.TypeDecorator | sa.types.NullType | sa.Enum):
         return ()
     try:

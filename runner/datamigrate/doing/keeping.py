@@ -15,7 +15,7 @@ from datamigrate.database.dialects import Dialect
 from datamigrate.database.images import FUNCTIONS, exactly, timezone
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.references import EMPTYING, REACHING, Reference, references_to
-from datamigrate.database.undoable import in_the_way_of_inserts, schema_of
+from datamigrate.database.undoable import in_the_way_of_inserts, replaces_rows, schema_of
 from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
 
@@ -130,6 +130,12 @@ async def keeping_for(
                     f"{name}: {form.table.name} has {obstacles[0]}, with which the undo log could not put deleted rows back.",
                     "Take out undo_log=True, or that.",
                 )
+        elif await replaces_rows(connection, form.table, None if deletes else form.written):
+            raise SchemaError(
+                f"{name}: {form.table.name} is declared with ON CONFLICT REPLACE, by which rows that are in the way are "
+                "deleted, and the undo log would not have them.",
+                "Take out undo_log=True, or declare the table without it in an Alembic revision.",
+            )
     columns = tuple(types) if deletes else form.written
     shape = Shape(form.table.name, schema, keyset.names, columns, deletes, zone)
     log = UndoLog(dialect.name, undo, name, form.table, shape, types)

@@ -34,7 +34,14 @@ MUCH_WAL = 16 * 1024**2
 _LENT = "datamigrate_lent"
 
 _OF_ROWS = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
-_SAID_OF_ROWS = ("malformed JSON", "integer overflow", "Error binding parameter")
+_SAID_OF_ROWS = (
+    "malformed JSON",
+    "integer overflow",
+    "Error binding parameter",
+    # a text that is none, read by Python or handed over to a function of ours
+    "Could not decode to UTF-8",
+    "user-defined function raised exception",
+)
 
 
 class SQLite:

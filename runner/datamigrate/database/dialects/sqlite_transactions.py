@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.util import await_only
 
 from datamigrate.database.guard import is_held_to_the_rules
+from datamigrate.words.errors import BatchFailed
 
 WRITES = "datamigrate_writes"
 """Execution option of a connection whose transactions take the write lock at once."""
@@ -27,6 +28,7 @@ LAST_PATIENCE = 30.0
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
 
+_BEGUN = "datamigrate_begun"
 _FOUND, _CHOSEN = "datamigrate_synchronous_found", "datamigrate_synchronous_chosen"
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _WAIT = f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT * 1000)}"
@@ -37,6 +39,7 @@ def take_over_transactions(engine: Engine) -> None:
     """Have every transaction of this engine begin and end as its connection's execution options say."""
     event.listen(engine, "connect", _by_our_own_word)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "before_cursor_execute", _before_statement)
     event.listen(engine, "commit", _commit)
 
 
@@ -49,6 +52,30 @@ def _by_our_own_word(connection: Any, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    connection.info.pop(_BEGUN, None)
+    _begin_as_told(connection)
+    connection.info[_BEGUN] = True
+
+
+def _before_statement(connection: Connection, *_: Any) -> None:
+    _refuse_if_over(connection)
+
+
+def _refuse_if_over(connection: Connection) -> None:
+    """Some errors end SQLite's transaction, of which SQLAlchemy does not hear; whatever somebody who has caught
+    such an error executes then would be committed at once."""
+    driver: Any = connection.connection.driver_connection
+    if connection.info.get(_BEGUN) and not driver.in_transaction:
+        raise BatchFailed(
+            "A statement has failed in such a way that SQLite rolled the whole transaction back (ON CONFLICT ROLLBACK, "
+            "RAISE(ROLLBACK), a full disk), and its error was caught: nothing of this batch is kept, and nothing more "
+            "is done.",
+            "Let that error out of the script, or see to it that the statement alone is undone: OR ABORT behind "
+            "INSERT or UPDATE, RAISE(ABORT, ...) in a trigger.",
+        )
+
+
+def _begin_as_told(connection: Connection) -> None:
     options = connection.get_execution_options()
     if not options.get(WRITES, False):
         if _failure_of(connection, "BEGIN"):
@@ -74,6 +101,7 @@ def _begin(connection: Connection) -> None:
 def _commit(connection: Connection) -> None:
     """Without a write-ahead log a commit waits for all who read, and may be asked for again. What is committed
     here is not committed anew by SQLAlchemy, which does not find it open any more; what is not, it tells of."""
+    _refuse_if_over(connection)
     has_a_log = connection.info.get(_FOUND) is not None
     if has_a_log or is_held_to_the_rules(connection):
         return

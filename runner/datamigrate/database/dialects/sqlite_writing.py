@@ -58,6 +58,7 @@ def in_positions(
         parameter(i): _converted(column, kind, statement.dialect)
         for i, (column, kind) in enumerate(zip(columns, kinds, strict=True))
     }
+    own |= _by_columns_themselves(statement, len(columns[0]))
     same = {**statement.construct_params(), **where}
     return list(
         zip(
@@ -70,6 +71,20 @@ def in_positions(
             strict=False,
         )
     )
+
+
+def _by_columns_themselves(statement: SQLCompiler, rows: int) -> dict[str, list[Any]]:
+    """What the `onupdate` of columns that are not written puts into each row; one in SQL is in the statement."""
+    return {
+        column.key: _converted(_onupdate(column, rows), column.type, statement.dialect)
+        for column in statement.update_prefetch
+    }
+
+
+def _onupdate(column: sa.Column[Any], rows: int) -> list[Any]:
+    value: Any = column.onupdate
+    # SQLAlchemy hands over what it is executing, of which there is nothing here
+    return [value.arg(None) if value.is_callable else value.arg for _ in range(rows)]
 
 
 def _converted(values: list[Any], kind: sa.types.TypeEngine[Any] | None, dialect: sa.Dialect) -> list[Any]:

@@ -1,0 +1,118 @@
+"""Tables with more to them than columns: what a script declares of them, and what the schema does."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench import FORMS, Bench
+
+pytestmark = pytest.mark.anyio
+
+TABLE = """
+item = sa.Table(
+    "item",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("old", sa.Integer),
+    sa.Column("new", sa.Integer),
+    sa.Column("changed", sa.JSON, onupdate={onupdate}),
+)
+"""
+COMPUTED = """
+@compute_rows(item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new])
+def migrate(row):
+    return {"new": row.old * 2}
+"""
+UPDATED = "migrate = update_rows(item, pending=item.c.new.is_(None), values={item.c.new: item.c.old * 2})"
+WAYS = {
+    "a value": '["now"]',
+    "a function": 'lambda: ["now"]',
+    "a function of SQLAlchemy's context": 'lambda context: ["now"]',
+    "an expression": 'sa.text("\'[\\"now\\"]\'")',
+}
+ROWS = 11
+
+
+@pytest.fixture
+def filled(bench: Bench) -> Bench:
+    """Some rows, in more than one batch, that nobody has changed."""
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new INTEGER, changed JSON);"
+        + "".join(f"INSERT INTO item VALUES ({i}, {i}, NULL, '[]');" for i in range(1, ROWS + 1))
+    )
+    return bench
+
+
+@pytest.mark.parametrize("form", [COMPUTED, UPDATED], ids=["compute", "update"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_column_that_is_not_written_gets_what_its_onupdate_says(
+    filled: Bench, form: str, way: str
+) -> None:
+    ran = await filled.run(filled.script(TABLE.format(onupdate=WAYS[way]) + form))
+    assert ran.outcome == "done", ran.result
+    changed = filled.database.rows("SELECT CAST(changed AS VARCHAR), count(*) FROM item GROUP BY 1")
+    assert changed == [('["now"]', ROWS)]
+
+
+async def test_an_onupdate_that_is_a_function_is_called_for_each_row_on_sqlite(sqlite_bench: Bench) -> None:
+    sqlite_bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new INTEGER, changed JSON);"
+        "INSERT INTO item VALUES (1, 1, NULL, NULL), (2, 2, NULL, NULL), (3, 3, NULL, NULL)"
+    )
+    count = "import itertools\nnumbers = itertools.count(1)\n" + TABLE.format(
+        onupdate="lambda: next(numbers)"
+    )
+    ran = await sqlite_bench.run(sqlite_bench.script(count + COMPUTED))
+    assert ran.outcome == "done", ran.result
+    assert sqlite_bench.database.rows("SELECT changed FROM item ORDER BY id") == [(1,), (2,), (3,)]
+
+
+async def test_a_column_that_has_another_name_in_python_is_updated(filled: Bench) -> None:
+    renamed = TABLE.format(onupdate="None").replace('"new", sa.Integer', '"new", sa.Integer, key="fresh"')
+    ran = await filled.run(filled.script(renamed + UPDATED.replace("c.new", "c.fresh")))
+    assert ran.outcome == "done", ran.result
+    assert filled.database.scalar("SELECT count(*) FROM item WHERE new = old * 2") == ROWS
+
+
+VARIANT = """
+from sqlalchemy.dialects.postgresql import JSONB
+
+item = sa.table(
+    "item",
+    sa.column("id", sa.Integer),
+    sa.column("old", sa.Integer),
+    sa.column("new", sa.Text().with_variant(JSONB(), "postgresql").with_variant(sa.JSON(), "sqlite")),
+)
+"""
+
+
+async def test_a_type_that_is_another_one_on_this_database_takes_what_that_one_takes(bench: Bench) -> None:
+    kind = {"sqlite": "JSON", "postgresql": "JSONB"}[bench.database.dialect]
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new {kind});"
+        "INSERT INTO item VALUES (1, 1, NULL), (2, 2, NULL)"
+    )
+    script = bench.script(VARIANT + COMPUTED.replace("row.old * 2", '{"twice": row.old * 2}'))
+    ran = await bench.run(script)
+    assert ran.outcome == "done", ran.result
+    found = bench.database.rows("SELECT CAST(new AS VARCHAR) FROM item ORDER BY id")
+    assert found == [('{"twice": 2}',), ('{"twice": 4}',)]
+
+
+async def test_a_value_that_none_of_a_types_variants_takes_is_told(bench: Bench) -> None:
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, old INTEGER, new TEXT); INSERT INTO item VALUES (1, 1, NULL)"
+    )
+    short = VARIANT.replace("JSONB()", "sa.String(5)").replace("sa.JSON()", "sa.String(7)")
+    ran = await bench.run(bench.script(short + COMPUTED))
+    assert "migrate() returned int for new, which takes str" in str(ran.result.error)
+
+
+async def test_rows_that_refer_to_deleted_ones_go_with_them_where_the_schema_says_so(bench: Bench) -> None:
+    bench.table(rows=[(1,), (2,)])
+    bench.database.script(
+        "CREATE TABLE part (of INTEGER REFERENCES item (id) ON DELETE CASCADE); INSERT INTO part VALUES (1), (2)"
+    )
+    ran = await bench.run(bench.script(FORMS["delete"]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT count(*) FROM part") == 0
