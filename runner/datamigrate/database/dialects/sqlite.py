@@ -40,7 +40,6 @@ _SAID_OF_ROWS = (
     "Error binding parameter",
     # a text that is none, read by Python or handed over to a function of ours
     "Could not decode to UTF-8",
-    "user-defined function raised exception",
 )
 
 
