@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +15,16 @@ from anyio import lowlevel
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
+from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope
 from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
 from datamigrate.doing.fitting import KeyOf, values_of, wanted_by
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
+
+_UNANSWERED = object()
+"""In the place of an answer that the function has not given."""
 
 BREATH = 200
 """Rows between two moments in which heartbeats and signals are served, if the function itself never waits."""
@@ -85,7 +90,9 @@ async def compute(
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
     try:
         results = await _called(form.function, rows)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, CancelledError) as error:
+        if isinstance(error, CancelledError) and is_asked_for():
+            raise
         raise _at_row(form, error, None, file) from error
     return _one_each(results, rows)
 
@@ -113,7 +120,7 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
                 if given_up.is_set():
                     break
                 results.append(function(row))  # its length tells the row that failed
-        except (Exception, SystemExit) as error:
+        except (Exception, SystemExit, CancelledError) as error:  # nobody cancels a thread
             raise _at_row(form, error, key_of(len(results)), file) from error
         return results
 
@@ -126,7 +133,7 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
 
 
 async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
-    results: list[Any] = [None] * len(rows)
+    results: list[Any] = [_UNANSWERED] * len(rows)
     failures: list[BatchFailed] = []
     function, left = form.function, iter(range(len(rows)))
 
@@ -138,7 +145,9 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
                 await lowlevel.checkpoint()
             try:
                 results[i] = await function(rows[i])
-            except (Exception, SystemExit) as error:
+            except (Exception, SystemExit, CancelledError) as error:
+                if isinstance(error, CancelledError) and is_in_cancelled_scope():
+                    raise
                 failures.append(_at_row(form, error, key_of(i), file))
                 group.cancel_scope.cancel()
                 return
@@ -148,6 +157,8 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
             group.start_soon(one_after_another)
     if failures:
         raise failures[0] from failures[0].__cause__
+    if missing := [i for i, result in enumerate(results) if result is _UNANSWERED]:
+        raise _at_row(form, CancelledError(), key_of(missing[0]), file)
     return results
 
 

@@ -2,6 +2,7 @@
 keys, what was kept, and what to run next."""
 
 import traceback
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database.cancelled import BY_ITSELF
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.faults import Fault, said_by
@@ -107,24 +109,28 @@ def script_line(error: BaseException, file: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Raised:
-    """What a script's function has raised: its kind, what it said, `file:line` where, and whether the row that
-    it was given may be at fault."""
+    """What a script's function has raised: its kind, what it said, `file:line` where, whether the row that it was
+    given may be at fault, and whether nothing was raised, but the function cancelled."""
 
     kind: str
     said: str
     line: str | None
     of_a_row: bool = True
+    cancelled: bool = False
 
 
 def raised_by(error: BaseException, file: Path) -> Raised:
     """What is to be told of an error of the script in this file."""
-    return Raised(type(error).__name__, str(error), script_line(error, file), may_be_a_rows(error))
+    line, cancelled = script_line(error, file), isinstance(error, CancelledError)
+    return Raised(type(error).__name__, str(error), line, may_be_a_rows(error), cancelled)
 
 
 def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
     """The error to stop with, of the row with this key; None for a whole batch."""
     row = f"Row {show_key(key)}: " if key is not None else ""
     where = f" at {raised.line}" if raised.line else ""
+    if raised.cancelled:
+        return BatchFailed(f"{row}migrate() was cancelled{where}", BY_ITSELF, key)
     # an exception's text often quotes the value it met
     said = "" if form.options.mask or not raised.said else f": {raised.said}"
     kind = RowFailed if raised.of_a_row else BatchFailed
