@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import anyio
 import pytest
 
+from datamigrate.database.guard import script_at_work
 from datamigrate.words.errors import BatchFailed, RowFailed
 from datamigrate.words.events import BatchDone
-from workbench import BATCH, HOME, Bench
+from workbench import BATCH, HOME, Bench, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -128,3 +131,22 @@ async def test_a_cancellation_that_was_asked_for_ends_a_run_as_ever(bench: Bench
     assert scope.cancelled_caught
     assert bench.standing().state == "stopped"
     assert bench.standing().owner is None
+
+
+async def test_a_cancellation_by_whoever_calls_us_is_no_failure_of_the_script(bench: Bench) -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        async with (
+            opened(bench.database) as database,
+            database.writing() as connection,
+            script_at_work(connection),
+        ):
+            begun.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()

@@ -3,6 +3,8 @@ awaited what somebody else had cancelled."""
 
 import asyncio
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio
 
@@ -19,3 +21,22 @@ def is_asked_for() -> bool:
 def is_in_cancelled_scope() -> bool:
     """The same for a task of our own making, which is cancelled through its scopes and in no other way."""
     return anyio.current_effective_deadline() == -math.inf
+
+
+@contextmanager
+def taken_back() -> Iterator[None]:
+    """Around the author's code in a task of ours: the cancellations that it leaves behind are taken back.
+
+    A TaskGroup of Python 3.11 forgets the one by which it has woken us, when one of its tasks fails; and anyio takes
+    it for one of the whole program, and forgets what has failed.
+    """
+    task, is_cancelled = asyncio.current_task(), False
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except asyncio.CancelledError:
+        is_cancelled = True
+        raise
+    finally:
+        while task and task.cancelling() > before and not (is_cancelled or is_in_cancelled_scope()):
+            task.uncancel()

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.cancelled import BY_ITSELF, is_asked_for
+from datamigrate.database.cancelled import BY_ITSELF, is_asked_for, taken_back
 from datamigrate.words.errors import BatchFailed
 
 _ACTIVE = "datamigrate_script"
@@ -54,7 +54,8 @@ async def script_at_work(connection: AsyncConnection) -> AsyncIterator[None]:
     transaction = connection.get_transaction()
     info[_ACTIVE] = True
     try:
-        yield
+        with taken_back():
+            yield
     except SystemExit as error:
         raise BatchFailed("The script calls sys.exit().", "Raise an error to give a batch up.") from error
     except asyncio.CancelledError as error:

@@ -15,7 +15,7 @@ from anyio import lowlevel
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
-from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope
+from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope, taken_back
 from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
@@ -164,7 +164,8 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
 
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(rows)
+        with taken_back():
+            return await function(rows)
     return await aside(partial(function, rows))
 
 

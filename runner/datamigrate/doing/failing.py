@@ -103,8 +103,18 @@ def show_keys(keys: Sequence[Key], most: int = 5) -> str:
 
 def script_line(error: BaseException, file: Path) -> str | None:
     """`file:line` of the script's innermost frame, or None when it has no part in this."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
-    return f"{file}:{frames[-1].lineno}" if frames else None
+    for one in (first_of(error), error):
+        frames = [f for f in traceback.extract_tb(one.__traceback__) if f.filename == str(file)]
+        if frames:
+            return f"{file}:{frames[-1].lineno}"
+    return None
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error of a group, whose own text tells only how many there are; any other as it is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @dataclass(frozen=True)
@@ -121,8 +131,9 @@ class Raised:
 
 def raised_by(error: BaseException, file: Path) -> Raised:
     """What is to be told of an error of the script in this file."""
-    line, cancelled = script_line(error, file), isinstance(error, CancelledError)
-    return Raised(type(error).__name__, str(error), line, may_be_a_rows(error), cancelled)
+    first, line = first_of(error), script_line(error, file)
+    cancelled = isinstance(error, CancelledError)
+    return Raised(type(first).__name__, str(first), line, may_be_a_rows(error), cancelled)
 
 
 def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
@@ -137,8 +148,9 @@ def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFaile
     return kind(f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key)
 
 
-def told(error: Exception, masked: bool) -> str:
+def told(raised: Exception, masked: bool) -> str:
     """What an error says, in a clause; without its text where columns are `masked`."""
+    error = first_of(raised)
     if isinstance(error, DatamigrateError):
         return error.message
     if masked:
