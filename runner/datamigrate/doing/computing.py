@@ -119,7 +119,9 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
             for row in rows:
                 if given_up.is_set():
                     break
-                results.append(function(row))  # its length tells the row that failed
+                result = function(row)
+                # a copy, since a function may fill one and the same for each row; the length tells the row that failed
+                results.append(result.copy() if isinstance(result, dict) else result)
         except (Exception, SystemExit, CancelledError) as error:  # nobody cancels a thread
             raise _at_row(form, error, key_of(len(results)), file) from error
         return results
@@ -144,7 +146,8 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
             if not i % BREATH:
                 await lowlevel.checkpoint()
             try:
-                results[i] = await function(rows[i])
+                result = await function(rows[i])
+                results[i] = result.copy() if isinstance(result, dict) else result
             except (Exception, SystemExit, CancelledError) as error:
                 if isinstance(error, CancelledError) and is_in_cancelled_scope():
                     raise

@@ -50,7 +50,9 @@ def _answers(file: str, checksum: str, values: list[tuple[Any, ...]]) -> Answers
         if form.takes_batch:
             return Answers(form.function(rows))
         for row in rows:
-            results.append(form.function(row))  # its length tells the row that failed
+            result = form.function(row)
+            # a copy, since a function may fill one and the same for each row; the length tells the row that failed
+            results.append(result.copy() if isinstance(result, dict) else result)
     except (Exception, SystemExit) as error:
         return Answers(results, raised_by(error, Path(file)))
     return Answers(results)
