@@ -64,8 +64,8 @@ async def compute(
     if not rows:
         return Computed(tuple([] for _ in range(start + len(form.writes))), ())
     began = time.perf_counter()
-    if elsewhere is not None:
-        answers = await ask_elsewhere(elsewhere, values_read)
+    answers = await ask_elsewhere(elsewhere, values_read) if elsewhere else None
+    if answers is not None:
         if answers.raised:
             key = None if form.takes_batch else tuple(raw[len(answers.results)][:key_width])
             raise failed_row(form, answers.raised, key)
