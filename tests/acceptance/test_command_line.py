@@ -30,6 +30,15 @@ FAILING = """
 async def migrate(batch):
     raise ValueError("not today")
 """
+CANCELLED = """
+import asyncio
+
+@each_batch(people, pending=people.c.full_name.is_(None))
+async def migrate(batch):
+    service = asyncio.get_running_loop().create_future()
+    service.cancel()
+    await service
+"""
 
 
 def states(project: Project) -> dict[str, str]:
@@ -406,6 +415,18 @@ def test_the_first_failure_ends_the_run_and_keep_going_does_not(
     assert states(project) == {"a_failing": "failed", "b_after": "pending", "c_nick": "done"}
     outcomes = {r["name"]: r["outcome"] for r in project.json("run", "--keep-going", exits=1)["results"]}
     assert outcomes == {"a_failing": "failed", "b_after": "skipped"}
+
+
+def test_a_script_whose_code_is_cancelled_by_itself_fails_whatever_verb_runs_it(
+    project: Project, database: ScratchDatabase
+) -> None:
+    add_people(database, 5)
+    project.write_script("cancelled", CANCELLED)
+    for verb in (("run",), ("upgrade",), ("run", "--dry-run")):
+        told = project.quick(*verb, exits=1).err
+        assert "cancelled: The script's function was cancelled." in told
+        assert "Nothing to do." not in told
+    assert states(project) == {"cancelled": "failed"}
 
 
 def test_the_traceback_of_a_failing_script_is_shown_with_v(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 
+import psutil
+import pytest
+
 from at_once import PEOPLE, STUCK, UNHURRIED, end_of, everyone_was_written_once, prepare, wait_for
 from databases import ScratchDatabase
-from projects import FULL_NAME, Project, ended, named_people, writes
+from projects import FULL_NAME, Project, add_people, ended, named_people, writes
 
 NEVER_RETURNS = """
 import time
@@ -20,6 +24,24 @@ here = Path(__file__).parent.parent
 def migrate(row):
     (here / "stuck").touch()
     time.sleep(600)
+"""
+
+CALLED_ELSEWHERE = """
+import os
+import time
+from pathlib import Path
+
+here = Path(__file__).parent.parent
+
+
+@compute_rows(
+    people, pending=people.c.full_name.is_(None), reads=[people.c.first, people.c.last], writes=[people.c.full_name],
+    batch_size=50,
+)
+def migrate(row):
+    (here / f"called by {os.getpid()}").touch()
+    time.sleep(0.002)
+    return {"full_name": f"{row.first} {row.last}"}
 """
 
 
@@ -111,6 +133,26 @@ def test_ctrl_c_finishes_the_batch_and_exits_75_too(project: Project, database: 
     assert "SIGINT: finishing the batch" in told
     project.quick("run")
     everyone_was_written_once(database)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_of_a_run_finishes_the_batch_as_well(
+    postgres_project: Project, postgres_database: ScratchDatabase, number: signal.Signals
+) -> None:
+    project, database = postgres_project, postgres_database
+    add_people(database, 3000)
+    project.write_script("full_name", CALLED_ELSEWHERE)
+    with ended(project.start("run", "--workers", "2", before=("setsid",))) as process:
+        wait_for(lambda: len(list(project.root.glob("called by *"))) == 3)
+        for one in psutil.Process(process.pid).children(recursive=True):
+            one.send_signal(number)
+        os.killpg(process.pid, number)
+        code, told = end_of(process)
+    assert code == 75, told
+    assert f"{number.name}: finishing the batch" in told
+    assert "Traceback" not in told
+    project.quick("run")
+    assert named_people(database) == 3000
 
 
 def test_a_second_ctrl_c_rolls_the_batch_back_and_exits_130(

@@ -179,3 +179,61 @@ async def test_what_no_row_is_to_blame_for_is_not_tried_for_ever(postgres_bench:
     ran = await bench.run(bench.script(text("update")))
     assert ran.outcome == "failed"
     assert "closed today" in str(ran.result.error)
+
+
+IN_A_GROUP = """
+import asyncio
+
+async def call_service():
+    raise {error}
+"""
+COMPUTED_IN_A_GROUP = """
+@compute_rows(item, pending=pending, reads=[item.c.old], writes=[item.c.new]{options})
+async def migrate(row):
+    if row.old < 0:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(call_service())
+    return {{"new": row.old * 2}}
+"""
+COMPUTED_TOGETHER_IN_A_GROUP = """
+@compute_rows(item, pending=pending, reads=[item.c.old], writes=[item.c.new]{options})
+async def migrate(rows):
+    if any(row.old < 0 for row in rows):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(call_service())
+    return [{{"new": row.old * 2}} for row in rows]
+"""
+DONE_IN_A_GROUP = """
+@each_batch(item, pending=pending{options})
+async def migrate(batch):
+    found = await batch.execute(sa.select(item.c.old).where(batch.rows))
+    if any(old < 0 for (old,) in found):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(call_service())
+    await batch.execute(sa.update(item).where(batch.rows).values(new=item.c.old * 2))
+"""
+IN_GROUPS = {
+    "compute by row": COMPUTED_IN_A_GROUP,
+    "compute by batch": COMPUTED_TOGETHER_IN_A_GROUP,
+    "each batch": DONE_IN_A_GROUP,
+}
+
+
+@pytest.mark.parametrize("body", IN_GROUPS.values(), ids=IN_GROUPS)
+async def test_a_service_that_is_down_is_no_rows_fault_in_a_group_of_tasks_either(
+    bench: Bench, body: str
+) -> None:
+    fill(bench, body)
+    down = IN_A_GROUP.format(error="ConnectionError('the service is down')")
+    ran = await bench.run(bench.script(HOME + down + body.format(options=QUARANTINE)))
+    assert ran.outcome == "failed"
+    assert "ConnectionError: the service is down at " in str(ran.result.error)
+    assert aside(bench) == []
+
+    # the same where it is the row's
+    unfit = IN_A_GROUP.format(error="ValueError('no negative ones')")
+    ran = await bench.run(bench.script(HOME + unfit + body.format(options=QUARANTINE)))
+    assert ran.outcome == "done", ran.result
+    assert left(bench) == list(POISON)
+    (said,) = set(bench.database.rows("SELECT error FROM datamigrate_quarantine"))
+    assert "ValueError: no negative ones at " in said[0]

@@ -77,6 +77,7 @@ ROWS = [
     (SQLite(), MultipleResultsFound()),
     (SQLite(), RowFailed("this one", "", (7,))),
     (PostgreSQL(), raised_from(ValueError(), of_postgresql("23505"))),
+    (PostgreSQL(), ExceptionGroup("", [ValueError(), of_postgresql("23505")])),
 ]
 NOT_ROWS = [
     (PostgreSQL(), of_postgresql("42703")),  # a missing column
@@ -99,6 +100,12 @@ NOT_ROWS = [
     (SQLite(), BatchFailed("it commits")),
     (SQLite(), Fenced("somebody else has it")),
     (PostgreSQL(), raised_from(ValueError(), of_postgresql("42703"))),
+    (SQLite(), ExceptionGroup("", [ValueError(), ExceptionGroup("", [ConnectionError()])])),
+    (SQLite(), ExceptionGroup("", [raised_from(ValueError(), TimeoutError())])),
+    (SQLite(), raised_from(ValueError(), ExceptionGroup("", [ConnectionError()]))),
+    (PostgreSQL(), ExceptionGroup("", [of_postgresql("23505"), ConnectionError()])),
+    (PostgreSQL(), ExceptionGroup("", [of_postgresql("42703")])),
+    (SQLite(), ExceptionGroup("", [BatchFailed("it commits")])),
 ]
 
 

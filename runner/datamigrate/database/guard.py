@@ -4,6 +4,7 @@ The transaction is the runner's. A script that committed it would part the work 
 one that changed the schema would do behind Alembic's back what belongs in a revision.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.cancelled import BY_ITSELF, is_asked_for, taken_back
 from datamigrate.words.errors import BatchFailed
 
 _ACTIVE = "datamigrate_script"
@@ -47,15 +49,21 @@ _ENDING_ON_CONFLICT = re.compile(r"\b(INSERT|UPDATE) OR ROLLBACK\b", re.IGNORECA
 async def script_at_work(connection: AsyncConnection) -> AsyncIterator[None]:
     """While the script's own code runs on this connection, hold it to the rules.
 
-    Raises BatchFailed when it has rolled the runner's transaction back behind our back.
+    Raises BatchFailed when it has rolled the runner's transaction back behind our back, or was cancelled although
+    nobody has asked for that.
     """
     info = connection.sync_connection.info if connection.sync_connection else {}
     transaction = connection.get_transaction()
     info[_ACTIVE] = True
     try:
-        yield
+        with taken_back():
+            yield
     except SystemExit as error:
         raise BatchFailed("The script calls sys.exit().", "Raise an error to give a batch up.") from error
+    except asyncio.CancelledError as error:
+        if is_asked_for():
+            raise
+        raise BatchFailed("The script's function was cancelled.", BY_ITSELF) from error
     finally:
         info.pop(_ACTIVE, None)
     if transaction is not None and not transaction.is_active:

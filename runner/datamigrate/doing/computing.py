@@ -2,6 +2,7 @@
 
 import inspect
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +15,16 @@ from anyio import lowlevel
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
+from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope, taken_back
 from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
 from datamigrate.doing.fitting import KeyOf, values_of, wanted_by
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
+
+_UNANSWERED = object()
+"""In the place of an answer that the function has not given."""
 
 BREATH = 200
 """Rows between two moments in which heartbeats and signals are served, if the function itself never waits."""
@@ -59,8 +64,8 @@ async def compute(
     if not rows:
         return Computed(tuple([] for _ in range(start + len(form.writes))), ())
     began = time.perf_counter()
-    if elsewhere is not None:
-        answers = await ask_elsewhere(elsewhere, values_read)
+    answers = await ask_elsewhere(elsewhere, values_read) if elsewhere else None
+    if answers is not None:
         if answers.raised:
             key = None if form.takes_batch else tuple(raw[len(answers.results)][:key_width])
             raise failed_row(form, answers.raised, key)
@@ -85,7 +90,9 @@ async def compute(
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
     try:
         results = await _called(form.function, rows)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, CancelledError) as error:
+        if isinstance(error, CancelledError) and is_asked_for():
+            raise
         raise _at_row(form, error, None, file) from error
     return _one_each(results, rows)
 
@@ -112,8 +119,10 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
             for row in rows:
                 if given_up.is_set():
                     break
-                results.append(function(row))  # its length tells the row that failed
-        except (Exception, SystemExit) as error:
+                result = function(row)
+                # a copy, since a function may fill one and the same for each row; the length tells the row that failed
+                results.append(result.copy() if isinstance(result, dict) else result)
+        except (Exception, SystemExit, CancelledError) as error:  # nobody cancels a thread
             raise _at_row(form, error, key_of(len(results)), file) from error
         return results
 
@@ -126,7 +135,7 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
 
 
 async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
-    results: list[Any] = [None] * len(rows)
+    results: list[Any] = [_UNANSWERED] * len(rows)
     failures: list[BatchFailed] = []
     function, left = form.function, iter(range(len(rows)))
 
@@ -137,8 +146,11 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
             if not i % BREATH:
                 await lowlevel.checkpoint()
             try:
-                results[i] = await function(rows[i])
-            except (Exception, SystemExit) as error:
+                result = await function(rows[i])
+                results[i] = result.copy() if isinstance(result, dict) else result
+            except (Exception, SystemExit, CancelledError) as error:
+                if isinstance(error, CancelledError) and is_in_cancelled_scope():
+                    raise
                 failures.append(_at_row(form, error, key_of(i), file))
                 group.cancel_scope.cancel()
                 return
@@ -148,12 +160,15 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
             group.start_soon(one_after_another)
     if failures:
         raise failures[0] from failures[0].__cause__
+    if missing := [i for i, result in enumerate(results) if result is _UNANSWERED]:
+        raise _at_row(form, CancelledError(), key_of(missing[0]), file)
     return results
 
 
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
     if inspect.iscoroutinefunction(function):
-        return await function(rows)
+        with taken_back():
+            return await function(rows)
     return await aside(partial(function, rows))
 
 

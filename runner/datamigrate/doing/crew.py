@@ -1,6 +1,7 @@
 """Workers on a plan: each takes the next migration that is ready, or lends a hand with one under way."""
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -9,6 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from datamigrate.authoring.script import Script
+from datamigrate.database.cancelled import BY_ITSELF, is_in_cancelled_scope
 from datamigrate.doing.effort import Effort, Outcome, Workplace
 from datamigrate.doing.executor import Executor
 from datamigrate.doing.failing import failed_batch
@@ -24,7 +26,7 @@ from datamigrate.thought.pacing import Pace
 from datamigrate.thought.planner import Plan, Step
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
-from datamigrate.words.errors import ClaimHeld, GivenUp
+from datamigrate.words.errors import BatchFailed, ClaimHeld, GivenUp
 
 LOOK_ROUND = 0.05
 """Seconds between two looks for something to do."""
@@ -182,6 +184,11 @@ class Crew:
         try:
             stint = Stint(place, script, job.work, job.tuned, job.effort, self._hire, leads)
             return await Executor(stint).run()
+        except CancelledError as error:
+            if is_in_cancelled_scope():
+                raise
+            # without a result it would seem that there was nothing to do
+            raise BatchFailed("The script's function has cancelled its own task.", BY_ITSELF) from error
         finally:
             job.effort.at_work -= 1
 

@@ -2,6 +2,7 @@
 keys, what was kept, and what to run next."""
 
 import traceback
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.database.cancelled import BY_ITSELF
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Timeouts
 from datamigrate.database.faults import Fault, said_by
@@ -101,38 +103,54 @@ def show_keys(keys: Sequence[Key], most: int = 5) -> str:
 
 def script_line(error: BaseException, file: Path) -> str | None:
     """`file:line` of the script's innermost frame, or None when it has no part in this."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == str(file)]
-    return f"{file}:{frames[-1].lineno}" if frames else None
+    for one in (first_of(error), error):
+        frames = [f for f in traceback.extract_tb(one.__traceback__) if f.filename == str(file)]
+        if frames:
+            return f"{file}:{frames[-1].lineno}"
+    return None
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error of a group, whose own text tells only how many there are; any other as it is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 @dataclass(frozen=True)
 class Raised:
-    """What a script's function has raised: its kind, what it said, `file:line` where, and whether the row that
-    it was given may be at fault."""
+    """What a script's function has raised: its kind, what it said, `file:line` where, whether the row that it was
+    given may be at fault, and whether nothing was raised, but the function cancelled."""
 
     kind: str
     said: str
     line: str | None
     of_a_row: bool = True
+    cancelled: bool = False
 
 
 def raised_by(error: BaseException, file: Path) -> Raised:
     """What is to be told of an error of the script in this file."""
-    return Raised(type(error).__name__, str(error), script_line(error, file), may_be_a_rows(error))
+    first, line = first_of(error), script_line(error, file)
+    cancelled = isinstance(error, CancelledError)
+    return Raised(type(first).__name__, str(first), line, may_be_a_rows(error), cancelled)
 
 
 def failed_row(form: ComputeRows, raised: Raised, key: Key | None) -> BatchFailed:
     """The error to stop with, of the row with this key; None for a whole batch."""
     row = f"Row {show_key(key)}: " if key is not None else ""
     where = f" at {raised.line}" if raised.line else ""
+    if raised.cancelled:
+        return BatchFailed(f"{row}migrate() was cancelled{where}", BY_ITSELF, key)
     # an exception's text often quotes the value it met
     said = "" if form.options.mask or not raised.said else f": {raised.said}"
     kind = RowFailed if raised.of_a_row else BatchFailed
     return kind(f"{row}migrate() raised {raised.kind}{said}{where}", "Mend the script or this row.", key)
 
 
-def told(error: Exception, masked: bool) -> str:
+def told(raised: Exception, masked: bool) -> str:
     """What an error says, in a clause; without its text where columns are `masked`."""
+    error = first_of(raised)
     if isinstance(error, DatamigrateError):
         return error.message
     if masked:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datamigrate.authoring.script import Script
 from datamigrate.doing.crew import Crew
 from datamigrate.doing.effort import Workplace
+from datamigrate.doing.elsewhere import sent_home
 from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.result import Result
 from datamigrate.doing.settings import Settings
@@ -54,7 +55,7 @@ async def run_plan(
         place.publish(events.Alone("", settings.workers, "SQLite has one writer at a time"))
         settings = replace(settings, workers=1)
     crew = Crew(place, plan, scripts, settings, batch_size, keep_going)
-    with made_for_many_rows():
+    with made_for_many_rows(), sent_home():
         await crew.work()
     in_order = (crew.results.get(step.migration.name) for step in plan.to_do)
     results = tuple(result for result in in_order if result)
