@@ -256,6 +256,19 @@ async def test_within_a_transaction_that_has_begun_settings_hold_at_once(
         assert await connection.scalar(show) == "1500ms"
 
 
+async def test_a_statement_sees_what_others_have_committed_whatever_the_roles_default_is(
+    postgres_database: ScratchDatabase,
+) -> None:
+    name = sa.make_url(postgres_database.url).database
+    postgres_database.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation = serializable')
+    show = sa.text("SHOW transaction_isolation")
+    async with opened(postgres_database) as ours:
+        async with ours.writing() as connection:
+            assert await connection.scalar(show) == "read committed"
+        async with ours.looking() as connection:
+            assert await connection.scalar(show) == "read committed"
+
+
 async def test_a_quick_commit_is_asked_for_only_where_losing_it_does_no_harm(
     postgres_database: ScratchDatabase,
 ) -> None:
@@ -823,6 +836,30 @@ async def test_a_function_is_lent_to_a_connection_once_and_called_for_every_batc
     assert len(updates) > 5
     inside = ["datamigrate_compute", "datamigrate_value_0"]
     assert lent == (inside if bench.database.dialect == "sqlite" else [])
+
+
+@pytest.mark.parametrize("kind", ["TEXT", "TEXT[]"])
+async def test_a_column_may_be_named_as_nothing_of_ours(bench_on: Callable[[str], Bench], kind: str) -> None:
+    bench, declared = bench_on("postgresql"), sa.Text() if kind == "TEXT" else postgresql.ARRAY(sa.Text)
+    names = ("a0", "a1", "v0_0", "c0", "lower_0", "upper_0", "key_0")
+    bench.database.execute(
+        f"CREATE TABLE computed (id INTEGER PRIMARY KEY, new {kind}, {', '.join(f'{n} TEXT' for n in names)})"
+    )
+    for number in range(6):
+        bench.database.execute("INSERT INTO computed (id, a0) VALUES (:id, 'x')", id=number)
+    columns = [
+        sa.column("id", sa.Integer),
+        sa.column("new", declared),
+        *(sa.column(n, sa.Text) for n in names),
+    ]
+    table = sa.table("computed", *columns)
+    pending = table.c.new.is_(None) & (table.c.id < sa.bindparam("a0", 1000))
+    decorate = datamigrate.compute_rows(
+        table, pending=pending, reads=[table.c[n] for n in names], writes=[table.c.new]
+    )
+    ran = await bench.run(bench.form(decorate(lambda row: {"new": row.a0 if kind == "TEXT" else [row.a0]})))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT count(*) FROM computed WHERE new IS NOT NULL AND a1 IS NULL") == 6
 
 
 async def test_tables_and_columns_may_have_any_name(bench: Bench) -> None:

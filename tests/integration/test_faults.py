@@ -374,6 +374,25 @@ async def test_a_compute_function_that_raises_stops_with_the_key_of_its_row(benc
     bench.assert_done(ROWS)
 
 
+async def test_a_stop_is_heard_between_two_halvings(postgres_bench: Bench) -> None:
+    bench, stop = postgres_bench, Stop()
+    fill(bench)
+
+    async def slow(batch: Batch) -> None:
+        await batch.execute(sa.text("SELECT pg_sleep(10)"))
+
+    def stop_at_the_first(event: Event) -> None:
+        if isinstance(event, Retrying):
+            stop.request("enough")
+
+    settings = with_settings(timeouts=Timeouts(lock=5.0, statement=0.1))
+    ran = await bench.run(
+        bench.form(each_batch(slow)), settings=settings, listen=stop_at_the_first, stop=stop
+    )
+    assert (ran.outcome, ran.result.reason) == ("stopped", "enough")
+    assert len(ran.of(Retrying)) == 1
+
+
 async def test_a_statement_timeout_halves_the_batch_until_it_fits(postgres_bench: Bench) -> None:
     bench = postgres_bench
     fill(bench)

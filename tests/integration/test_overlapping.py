@@ -6,13 +6,23 @@ from typing import Any
 
 import anyio
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.util import await_only
 
+from datamigrate.doing.choosing import Choosing, Slice
 from datamigrate.doing.interpreter import made_for_many_rows
 from datamigrate.doing.overlapping import overlapping
-from workbench import BATCH, Bench, at_every_step, compute_batch
+from datamigrate.doing.stopping import Stop
+from datamigrate.thought.pacing import Pace
+from datamigrate.words.events import BatchDone, Retrying
+from datamigrate.words.migration import Bounds
+from workbench import BATCH, Bench, at_every_step, compute_batch, doubling
 
 pytestmark = pytest.mark.anyio
+
+
+def always() -> bool:
+    return True
 
 
 async def test_both_results_are_given() -> None:
@@ -27,17 +37,36 @@ async def test_both_results_are_given() -> None:
         return "ahead"
 
     with anyio.fail_after(10):
-        assert await overlapping(this, ahead) == ("this", "ahead")
+        assert await overlapping(this, ahead, always) == ("this", "ahead")
 
 
-async def test_an_error_of_what_is_done_ahead_waits_for_its_turn() -> None:
+async def test_an_error_of_what_is_done_ahead_is_given_for_its_turn() -> None:
+    error = ValueError()
+
     async def this() -> str:
         return "this"
 
     async def ahead() -> str:
-        raise ValueError
+        raise error
 
-    assert await overlapping(this, ahead) == ("this", None)
+    assert await overlapping(this, ahead, always) == ("this", error)
+
+
+async def test_what_is_done_ahead_is_not_waited_for_when_it_is_not_wanted_any_more() -> None:
+    ended = []
+
+    async def this() -> str:
+        return "this"
+
+    async def ahead() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(True)
+
+    with anyio.fail_after(10):
+        assert await overlapping(this, ahead, lambda: False) == ("this", None)
+    assert ended
 
 
 async def test_an_error_now_ends_what_is_done_ahead() -> None:
@@ -54,8 +83,50 @@ async def test_an_error_now_ends_what_is_done_ahead() -> None:
             ended.append(True)
 
     with anyio.fail_after(10), pytest.raises(KeyError, match="now"):
-        await overlapping(this, ahead)
+        await overlapping(this, ahead, always)
     assert ended
+
+
+async def test_a_stop_does_not_wait_for_the_slice_that_is_chosen_ahead(
+    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, stop = postgres_bench, Stop()
+    bench.table(rows=((i,) for i in range(4 * BATCH)))
+    behind = Choosing.behind
+
+    async def never_behind_the_first(self: Choosing, connection: Any, reach: Bounds, pace: Pace) -> Slice:
+        if reach.lower is not None:
+            stop.request("enough")
+            await anyio.sleep_forever()
+        return await behind(self, connection, reach, pace)
+
+    monkeypatch.setattr(Choosing, "behind", never_behind_the_first)
+    with anyio.fail_after(20):
+        ran = await bench.run(bench.form(doubling()), stop=stop)
+    assert (ran.outcome, ran.result.reason) == ("stopped", "enough")
+    assert bench.written() == list(range(BATCH))
+
+
+async def test_a_timeout_of_what_is_chosen_ahead_halves_the_next_batch_at_once(
+    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = postgres_bench
+    bench.table(rows=((i,) for i in range(4 * BATCH)))
+    behind, timed_out = Choosing.behind, 0
+
+    async def slow_behind_the_first(self: Choosing, connection: Any, reach: Bounds, pace: Pace) -> Slice:
+        nonlocal timed_out
+        if reach.lower is not None and pace.rows == BATCH and not timed_out:
+            timed_out += 1
+            await connection.execute(sa.text("SET LOCAL statement_timeout = 1"))
+            await connection.execute(sa.text("SELECT pg_sleep(10)"))
+        return await behind(self, connection, reach, pace)
+
+    monkeypatch.setattr(Choosing, "behind", slow_behind_the_first)
+    ran = await bench.run(bench.form(doubling()))
+    assert ran.outcome == "done", ran.result
+    assert [batch.rows for batch in ran.of(BatchDone)][:2] == [BATCH, BATCH // 2]
+    assert len(ran.of(Retrying)) == timed_out == 1
 
 
 async def test_the_next_batch_is_computed_while_this_one_is_written(postgres_bench: Bench) -> None:

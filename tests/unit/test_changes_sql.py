@@ -188,7 +188,7 @@ def test_on_postgresql_all_rows_are_written_from_arrays_by_one_statement() -> No
         "WHERE users.id = anon_1.c0 AND users.xmin = anon_1.c1 "
         "AND users.id > $4 AND users.id <= $5 AND users.email_key IS NULL"
     )
-    assert [statement.compile().binds[f"a{i}"].value for i in range(3)] == [None, None, None]
+    assert [statement.compile().binds[f"datamigrate_array_{i}"].value for i in range(3)] == [None, None, None]
 
 
 def test_on_postgresql_arrays_are_written_from_rows_whose_first_one_has_the_types() -> None:

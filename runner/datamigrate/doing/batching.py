@@ -7,6 +7,8 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.database import fault_of
+from datamigrate.database.faults import Fault
 from datamigrate.database.ledger.records import Orders
 from datamigrate.doing.deaths import Caution
 from datamigrate.doing.overlapping import overlapping
@@ -22,11 +24,11 @@ from datamigrate.words.migration import Bounds, Key
 
 @dataclass(eq=False)
 class Batching:
-    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one, `last` what
+    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one, or why it could not be, `last` what
     the last one was like, `since` is when it ended, or whatever held the next one back since."""
 
     stint: Stint
-    ahead: Portion | None = field(default=None, init=False)
+    ahead: Portion | Exception | None = field(default=None, init=False)
     last: Batch | None = field(default=None, init=False)
     caution: Caution = field(default=Caution(), init=False)
     since: float = field(default_factory=time.monotonic, init=False)
@@ -42,7 +44,9 @@ class Batching:
             return await self._done(claim, portion)
         behind = claim.after(portion.end, exhausted=False, rows=0, left_alone=0)
         change, self.ahead = await overlapping(
-            partial(self._applied, claim, portion), lambda: self._prepared(behind, self._pace_ahead(portion))
+            partial(self._applied, claim, portion),
+            lambda: self._prepared(behind, self._pace_ahead(portion)),
+            lambda: self.stint.why_stop is None,
         )
         return change
 
@@ -70,6 +74,11 @@ class Batching:
 
     def _read_already(self, claim: Claim) -> Portion | None:
         ahead, self.ahead = self.ahead, None
+        if isinstance(ahead, Exception):
+            if fault_of(self.stint.place.database, ahead) is Fault.TIMEOUT:
+                # to look for as much again would take as long again
+                raise ahead
+            return None
         fits = ahead is not None and _reach(ahead.claim) == _reach(claim)
         # after a timeout the batch is to be smaller than what was read for it
         most = min(2 * self.stint.pace.rows, self.stint.settings.limits.most)

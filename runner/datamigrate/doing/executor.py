@@ -41,7 +41,7 @@ class Executor:
             stint.name,
             lambda: stint.settings.max_attempts,
             stint.look_where_we_are,
-            lambda: stint.effort.why_stop(stint.place.stop),
+            lambda: stint.why_stop,
         )
 
     async def run(self) -> Outcome:

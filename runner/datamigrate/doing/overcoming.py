@@ -46,6 +46,8 @@ class Overcoming:
                     raise too_slow(stint.script.migration, error, stint.mine, timeouts) from error
                 self.persistence.tell(error, Fault.TIMEOUT)
             await self.persistence.retried(self._halve)
+            if stint.why_stop:
+                return Change(stint.mine.cursor, stint.mine.exhausted, rows=0)
 
     async def beware(self) -> None:
         """Where too many processes have died, go on with half the batch, or without its only row."""

@@ -31,7 +31,7 @@ class Rest:
         """Sleep until it is time for the next batch, behind one that took so many seconds."""
         stint = self.stint
         waking = time.monotonic() + self._pause_after(seconds)
-        while (left := waking - time.monotonic()) > 0 and not stint.effort.why_stop(stint.place.stop):
+        while (left := waking - time.monotonic()) > 0 and not stint.why_stop:
             await anyio.sleep(min(left, LOOK_UP))
             if left > LOOK_UP:
                 await self._look_up()

@@ -66,6 +66,11 @@ class Stint:
         assert self.claim is not None
         return self.claim
 
+    @property
+    def why_stop(self) -> str | None:
+        """Why to leave now, or None to go on."""
+        return self.effort.why_stop(self.place.stop)
+
     def stopped(self, why: str) -> Outcome:
         """Tell that the work stops before its end."""
         return self.effort.stopped(self.name, self.place.publish, why, self.place.ledger.course)

@@ -51,7 +51,7 @@ class Walking:
     def _why_leave(self) -> str | None:
         stint = self.stint
         is_surplus = not stint.leads and stint.effort.at_work > stint.settings.workers
-        return stint.effort.why_stop(stint.place.stop) or (SURPLUS if is_surplus else None)
+        return stint.why_stop or (SURPLUS if is_surplus else None)
 
     async def _begin(self) -> None:
         stint, claim = self.stint, self.stint.mine

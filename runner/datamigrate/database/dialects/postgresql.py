@@ -116,6 +116,8 @@ class PostgreSQL:
 
         engine = create_async_engine(
             address.url,
+            # a statement of a batch sees what others have committed before it, whatever the role's default is
+            isolation_level="READ COMMITTED",
             pool_size=connections,
             hide_parameters=True,
             max_overflow=0,

@@ -47,7 +47,7 @@ class AtOnce:
         self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
     ) -> int:
         """The arrays are handed over beside the statement."""
-        arrays = {f"a{i}": column for i, column in enumerate(columns)}
+        arrays = {_array(i): column for i, column in enumerate(columns)}
         return int((await connection.execute(self._update, {**where, **arrays})).rowcount)
 
     @cached_property
@@ -70,7 +70,7 @@ class ByHundreds:
         rows, changed = list(zip(*columns, strict=True)), 0
         for start in range(0, len(rows), most):
             some = rows[start : start + most]
-            given = {f"v{r}_{i}": value for r, row in enumerate(some) for i, value in enumerate(row)}
+            given = {_value(r, i): value for r, row in enumerate(some) for i, value in enumerate(row)}
             changed += (await connection.execute(self._update(len(some)), {**where, **given})).rowcount
         return changed
 
@@ -84,11 +84,11 @@ class ByHundreds:
 
 
 def update_from_arrays(rows: RowsToWrite) -> sa.Update:
-    """`UPDATE … FROM unnest(arrays)`: a parameter `a0`, `a1`, … for the array of each key column, of the version
+    """`UPDATE … FROM unnest(arrays)`: a parameter for the array of each key column, of the version
     and of each written column."""
     types = _types_of(rows)
     values = (
-        sa.func.unnest(*(sa.bindparam(f"a{i}", type_=_array_of(kind)) for i, kind in enumerate(types)))
+        sa.func.unnest(*(sa.bindparam(_array(i), type_=_array_of(kind)) for i, kind in enumerate(types)))
         .table_valued(
             *(sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True)),
             name="computed",
@@ -103,6 +103,15 @@ def _array_of(kind: sa.types.TypeEngine[Any]) -> postgresql.ARRAY[Any]:
     return postgresql.ARRAY(kind, dimensions=1)
 
 
+def _array(number: int) -> str:
+    # one that is named as a column of the table would be taken for a value to write
+    return f"datamigrate_array_{number}"
+
+
+def _value(row: int, number: int) -> str:
+    return f"datamigrate_value_{row}_{number}"
+
+
 def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
     # unnest makes a row of every element of an array of arrays, and a column of every field of a composite, which
     # any type may be that SQLAlchemy does not know itself; and a multirange is a list to the driver
@@ -111,9 +120,9 @@ def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
 
 
 def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
-    """`UPDATE … FROM (VALUES …)` for so many rows: a parameter `v0_0`, `v0_1`, … for each value of each row."""
+    """`UPDATE … FROM (VALUES …)` for so many rows: a parameter for each value of each row."""
     types = _types_of(rows)
-    given = [[f"v{row}_{i}" for i in range(len(types))] for row in range(number)]
+    given = [[_value(row, i) for i in range(len(types))] for row in range(number)]
     # the types of the first row are those of all
     first = (f"CAST(:{name} AS {_written(kind)})" for name, kind in zip(given[0], types, strict=True))
     others = (", ".join(f":{name}" for name in names) for names in given[1:])
