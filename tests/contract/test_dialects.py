@@ -233,7 +233,7 @@ async def test_the_settings_of_a_transaction_go_with_its_beginning(
         driver: Any = (await connection.get_raw_connection()).driver_connection
         driver.add_query_logger(lambda record: said.append(record.query))
         assert await connection.scalar(sa.text("SHOW lock_timeout")) == "1500ms"
-    assert said[0].startswith("BEGIN; SET LOCAL lock_timeout = '1500ms'; SET LOCAL")
+    assert said[0].startswith("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1500ms';")
 
 
 async def test_the_settings_of_a_transaction_in_which_nothing_was_said_are_not_those_of_the_next(
@@ -847,7 +847,7 @@ async def test_a_column_may_be_named_as_nothing_of_ours(bench_on: Callable[[str]
     )
     for number in range(6):
         bench.database.execute("INSERT INTO computed (id, a0) VALUES (:id, 'x')", id=number)
-    columns = [
+    columns: list[Any] = [
         sa.column("id", sa.Integer),
         sa.column("new", declared),
         *(sa.column(n, sa.Text) for n in names),

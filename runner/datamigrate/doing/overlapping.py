@@ -41,7 +41,8 @@ async def overlapping(
                     await done.wait()
         except Exception as error:
             failures.append(error)
-        group.cancel_scope.cancel()
+        if not done.is_set():
+            group.cancel_scope.cancel()
     if failures:
         raise failures[0]
     return results[0], early[0] if early else None
