@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 async def fetch(
-    connection: AsyncConnection, query: sa.Select[Any], parameters: Mapping[str, Any] | None = None
+    connection: AsyncConnection, query: sa.Select[Any], parameters: Mapping[str, Any]
 ) -> list[Sequence[Any]]:
     """All rows, with their values converted by the types of the query's columns, as SQLAlchemy does it.
 

@@ -18,6 +18,7 @@ from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.loading import load_script
 from datamigrate.authoring.row import rows_from
 from datamigrate.doing.failing import Raised, raised_by
+from datamigrate.doing.fitting import of_its_row
 from datamigrate.words.errors import BatchFailed, DatamigrateError
 
 
@@ -88,9 +89,7 @@ def _answers(file: str, checksum: str, values: list[tuple[Any, ...]]) -> Answers
         if form.takes_batch:
             return Answers(form.function(rows))
         for row in rows:
-            result = form.function(row)
-            # a copy, since a function may fill one and the same for each row; the length tells the row that failed
-            results.append(result.copy() if isinstance(result, dict) else result)
+            results.append(of_its_row(form.function(row)))  # its length tells the row that failed
     except BaseException as error:  # nobody but the function raises anything here
         return Answers(results, raised_by(error, Path(file)))
     return Answers(results)

@@ -24,8 +24,9 @@ from datamigrate.words.migration import Bounds, Key
 
 @dataclass(eq=False)
 class Batching:
-    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one, or why it could not be, `last` what
-    the last one was like, `since` is when it ended, or whatever held the next one back since."""
+    """A worker's batches, each from the claim's cursor on. `ahead` is what has been read for the next one, or why it
+    could not be; `last` is what the last one was like, and `since` when it ended, or whatever held the next one
+    back."""
 
     stint: Stint
     ahead: Portion | Exception | None = field(default=None, init=False)

@@ -19,7 +19,7 @@ from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope, 
 from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
-from datamigrate.doing.fitting import KeyOf, values_of, wanted_by
+from datamigrate.doing.fitting import KeyOf, of_its_row, values_of, wanted_by
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
 
@@ -119,9 +119,7 @@ async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: P
             for row in rows:
                 if given_up.is_set():
                     break
-                result = function(row)
-                # a copy, since a function may fill one and the same for each row; the length tells the row that failed
-                results.append(result.copy() if isinstance(result, dict) else result)
+                results.append(of_its_row(function(row)))  # its length tells the row that failed
         except (Exception, SystemExit, CancelledError) as error:  # nobody cancels a thread
             raise _at_row(form, error, key_of(len(results)), file) from error
         return results
@@ -146,8 +144,7 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
             if not i % BREATH:
                 await lowlevel.checkpoint()
             try:
-                result = await function(rows[i])
-                results[i] = result.copy() if isinstance(result, dict) else result
+                results[i] = of_its_row(await function(rows[i]))
             except (Exception, SystemExit, CancelledError) as error:
                 if isinstance(error, CancelledError) and is_in_cancelled_scope():
                     raise

@@ -52,6 +52,11 @@ def _accepted_by(kind: sa.types.TypeEngine[Any]) -> tuple[type, ...]:
         return ()
 
 
+def of_its_row(result: Any) -> Any:
+    """What a function has returned for a row, apart from what it makes of the same mapping for the next one."""
+    return result.copy() if isinstance(result, dict) else result
+
+
 def values_of(
     wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf
 ) -> list[list[Any]]:

@@ -14,6 +14,7 @@ from datamigrate.database.repeated import Repeated
 from datamigrate.doing.calling import Called, Caller
 from datamigrate.doing.choosing import Slice
 from datamigrate.doing.compute_work import ComputeWork
+from datamigrate.doing.failing import cause_of
 from datamigrate.doing.work import Change, Look, Portion, Unprepared
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
@@ -52,9 +53,10 @@ class InsideWork(ComputeWork):
         try:
             return await self._apply_inside(connection, chosen, thorough)
         except Exception as error:
-            if self.manner.stays_outside:
-                raise Unprepared from error
-            raise
+            if not isinstance(cause_of(error), DBAPIError | RowFailed):
+                raise
+            self.manner.stays_outside = True
+            raise Unprepared from error
 
     async def _apply_inside(self, connection: AsyncConnection, chosen: Slice, thorough: bool) -> Change:
         async with self.changing(connection, chosen.bounds, thorough) as excused:
@@ -67,12 +69,8 @@ class InsideWork(ComputeWork):
         caller = self._caller(connection.dialect)
         await self.dialect.lend_functions(connection, caller.functions)
         with caller.at_work():
-            try:
-                changed = await connection.execute(self._updates.of(bounds), slice_parameters(bounds))
-                called = caller.called(changed.rowcount)
-            except (DBAPIError, RowFailed):
-                self.manner.stays_outside = True
-                raise
+            changed = await connection.execute(self._updates.of(bounds), slice_parameters(bounds))
+            called = caller.called(changed.rowcount)
         if called.seconds > SHORT:
             self.manner.learn(called.seconds, called.rows + len(called.left_alone))
         return called
