@@ -116,6 +116,39 @@ async def test_rows_that_arrive_behind_the_walk_are_swept_by_all_workers(postgre
     bench.assert_done(ROWS + 1)
 
 
+async def test_a_worker_that_was_about_to_claim_when_another_failed_does_not_take_that_back(
+    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = postgres_bench
+    fill(bench)
+    claim, leave = Ledger.claim, Ledger.leave
+    is_led, is_wanted, is_told = False, anyio.Event(), anyio.Event()
+
+    async def late(self: Ledger, *arguments: Any) -> Any:
+        nonlocal is_led
+        if is_led:
+            is_wanted.set()
+            with anyio.fail_after(20):
+                await is_told.wait()
+        is_led = True
+        return await claim(self, *arguments)
+
+    async def telling(self: Ledger, *arguments: Any) -> Any:
+        state = await leave(self, *arguments)
+        is_told.set()
+        return state
+
+    async def fail(batch: Batch) -> None:
+        await is_wanted.wait()
+        raise ValueError("poison")
+
+    monkeypatch.setattr(Ledger, "claim", late)
+    monkeypatch.setattr(Ledger, "leave", telling)
+    ran = await bench.run(bench.form(each_batch(fail)), settings=THREE)
+    assert ran.outcome == "failed"
+    assert bench.database.rows("SELECT state FROM datamigrate_migration") == [("failed",)]
+
+
 async def test_the_failure_of_one_worker_stops_the_others_and_keeps_what_is_done(
     postgres_bench: Bench,
 ) -> None:

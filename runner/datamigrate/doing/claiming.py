@@ -12,7 +12,7 @@ from datamigrate.doing.stint import Stint
 from datamigrate.thought.lifecycle import Standing
 from datamigrate.words import events
 from datamigrate.words.claim import Claim, person
-from datamigrate.words.errors import ClaimHeld
+from datamigrate.words.errors import ClaimHeld, GivenUp
 from datamigrate.words.migration import Bounds
 
 WAIT_STEP = 0.5
@@ -36,7 +36,7 @@ class Claimant:
         ledger, gone, told = place.ledger, frozenset[str](), None
         seconds = WAIT_STEP_AMONG_US
         while True:
-            if effort.began is not None and (why := effort.why_stop(place.stop)):
+            if effort.began is not None and (why := stint.why_stop):
                 return stint.stopped(why)
             alone = not place.wait and effort.began is None
             durable = stint.settings.durable_batches
@@ -45,6 +45,9 @@ class Claimant:
                 got = await ledger.claim(
                     connection, stint.script.migration, stint.settings.claim_expiry, gone, alone
                 )
+                if effort.failed:
+                    # whoever failed has just said so in the ledger: a claim of ours would unsay it
+                    raise GivenUp("another worker has failed")
                 if got is None:
                     effort.quarantined = await ledger.quarantine(stint.name).count(connection)
             if isinstance(got, Claim):
@@ -73,7 +76,7 @@ class Claimant:
                 told = others
             await anyio.sleep(WAIT_STEP if others else seconds)
             seconds = min(WAIT_STEP, 1.5 * seconds)
-            if why := effort.why_stop(place.stop):
+            if why := stint.why_stop:
                 return stint.stopped(why)
 
     async def _shared(self, held: Held) -> bool:
