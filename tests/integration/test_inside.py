@@ -16,7 +16,7 @@ from datamigrate.authoring.forms import ComputeRows
 from datamigrate.doing import calling
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import RowFailed
-from datamigrate.words.events import Quarantined
+from datamigrate.words.events import BatchDone, Quarantined
 from workbench import Bench, Ran, at_every_step, with_settings
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +78,7 @@ async def run_noting(bench: Bench, form: ComputeRows) -> tuple[Ran, list[str]]:
 
 
 def inside(updates: list[str]) -> list[str]:
-    return [update for update in updates if "datamigrate_compute" in update]
+    return [update for update in updates if "datamigrate_value_0" in update]
 
 
 async def test_a_quick_function_is_called_from_within_the_database_from_the_second_batch_on(
@@ -272,3 +272,62 @@ async def test_a_function_that_waits_or_takes_a_batch_is_not_called_inside(sqlit
         sqlite_bench.database.execute("DROP TABLE word")
         sqlite_bench.database.execute("DELETE FROM datamigrate_range")
         sqlite_bench.database.execute("DELETE FROM datamigrate_migration")
+
+
+async def test_the_function_is_asked_once_about_a_row_however_many_columns_it_writes(
+    sqlite_bench: Bench,
+) -> None:
+    sqlite_bench.database.execute("CREATE TABLE word (id INTEGER PRIMARY KEY, old TEXT, low TEXT, new TEXT)")
+    for i in range(1, 3 * BATCH + 1):
+        sqlite_bench.database.execute("INSERT INTO word (id, old) VALUES (:i, 'Same')", i=i)
+    table = sa.table(
+        "word", sa.column("id", sa.Integer), *(sa.column(n, sa.Text) for n in ("old", "low", "new"))
+    )
+    asked: list[str] = []
+
+    def migrate(row: Any) -> dict[str, str]:
+        asked.append(row.old)
+        return {"new": row.old.upper(), "low": f"{row.old.lower()} {len(asked)}"}
+
+    form = datamigrate.compute_rows(
+        table, pending=table.c.new.is_(None), reads=[table.c.old], writes=[table.c.new, table.c.low]
+    )
+    ran, updates = await run_noting(sqlite_bench, form(migrate))
+    assert ran.outcome == "done", ran.result
+    assert len(inside(updates)) == 2
+    assert sqlite_bench.database.rows("SELECT id, new, low FROM word ORDER BY id") == [
+        (i, "SAME", f"same {i}") for i in range(1, 3 * BATCH + 1)
+    ]
+
+
+@pytest.mark.parametrize("first", [1, FAILS])
+async def test_a_row_that_is_left_alone_is_not_written_to(sqlite_bench: Bench, first: int) -> None:
+    fill(sqlite_bench)
+    ran, updates = await run_noting(
+        sqlite_bench, computing(lambda row: upper(row) if int(row.old[1:]) not in (first, 300) else None)
+    )
+    assert ran.outcome == "done", ran.result
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, ROWS + 1) if i not in (first, 300)}
+    tally = sqlite_bench.database.rows("SELECT sum(rows), sum(left_alone) FROM datamigrate_range")
+    assert tally == [(ROWS - 2, 2)]
+    # from then on it is called beforehand
+    assert len(inside(updates)) == (first - 1) // BATCH
+
+
+async def test_what_is_done_outside_after_all_is_done_in_batches_that_fit_into_memory(
+    sqlite_bench: Bench,
+) -> None:
+    fill(sqlite_bench)
+    said: list[str] = []
+    ran = await sqlite_bench.run(
+        sqlite_bench.form(computing(lambda row: upper(row) if row.old != "w200" else None)),
+        settings=with_settings(first_rows=BATCH, compute_rows=BATCH, limits=Limits(target_time=600)),
+        meddle=lambda database: at_every_step(
+            database, lambda what: said.append(what) if "datamigrate_value_0" in what else None
+        ),
+    )
+    assert ran.outcome == "done", ran.result
+    assert len(done(sqlite_bench)) == ROWS - 1
+    # 50 rows to know it by, then 100 and, in vain, 200 inside, and what is left of them in fifties
+    assert len(said) == 2
+    assert [event.rows for event in ran.of(BatchDone)] == [50, 100, 49, 50, 50, 50, 50]

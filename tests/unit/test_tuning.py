@@ -48,15 +48,15 @@ def test_another_word_is_added_and_rows_and_time_replace_each_other() -> None:
 
 def test_it_outranks_the_command_line_which_outranks_the_script() -> None:
     options = Options(batch_size=100, max_pause=1.0)
-    assert for_script(Settings(), options, False, None).limits.max_rows == 100
-    assert for_script(Settings(), options, False, 50).limits.max_rows == 50
-    tuned = for_script(Settings(pause=5), options, False, 50, Tuning(batch_size=10, max_pause=2.0, workers=3))
+    assert for_script(Settings(), options, None).limits.max_rows == 100
+    assert for_script(Settings(), options, 50).limits.max_rows == 50
+    tuned = for_script(Settings(pause=5), options, 50, Tuning(batch_size=10, max_pause=2.0, workers=3))
     assert (tuned.limits.min_rows, tuned.limits.max_rows) == (10, 10)
     assert (tuned.pause, tuned.workers) == (2.0, 3)
 
 
 def test_a_target_time_frees_a_batch_size_that_was_fixed() -> None:
-    tuned = for_script(Settings(), Options(batch_size=100), False, 50, Tuning(target_time=0.2))
+    tuned = for_script(Settings(), Options(batch_size=100), 50, Tuning(target_time=0.2))
     assert tuned.limits == Limits(target_time=0.2)
 
 

@@ -47,19 +47,13 @@ def read(
 
 
 def update_inside(form: ComputeRows, keyset: Keyset, bounds: Bounds) -> sa.Update:
-    """Have the database call Python: `datamigrate_compute` for each pending row, then `datamigrate_value_0` and so on
-    for those that it does not leave alone."""
-    reads = (sa.type_coerce(column, sa.types.NullType()) for column in form.reads)
-    wanted = sa.func.datamigrate_compute(*keyset.columns, *reads, type_=sa.Integer)
-    values = (getattr(sa.func, f"datamigrate_value_{i}")(*keyset.columns) for i in range(len(form.writes)))
-    return (
-        sa.update(form.table)
-        # terms are looked at in whatever order the database likes: a row that is not pending is not asked about
-        .where(rows_of(form, keyset, bounds), sa.case((form.pending, wanted), else_=0) == 1)
-        .values(
-            dict(zip(form.written, (sa.type_coerce(v, sa.types.NullType()) for v in values), strict=True))
-        )
-    )
+    """Have the database call Python: `datamigrate_value_0` and so on, for each value of a row that it writes."""
+    read = [sa.type_coerce(column, sa.types.NullType()) for column in form.reads]
+    values = {
+        name: getattr(sa.func, f"datamigrate_value_{i}")(*keyset.columns, *read, type_=sa.types.NullType())
+        for i, name in enumerate(form.written)
+    }
+    return sa.update(form.table).where(rows_of(form, keyset, bounds)).values(values)
 
 
 def statement_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Update | sa.Delete | sa.Select[Any]:

@@ -82,7 +82,7 @@ class Batching:
             return None
         fits = ahead is not None and _reach(ahead.claim) == _reach(claim)
         # after a timeout the batch is to be smaller than what was read for it
-        most = min(2 * self.stint.pace.rows, self.stint.settings.limits.most)
+        most = min(2 * self.stint.pace.rows, self.stint.limits.most)
         return ahead if fits and ahead and ahead.pace.rows <= most else None
 
     @property
@@ -99,7 +99,8 @@ class Batching:
         with suppress(Unprepared):
             return await self._applied(claim, portion)
         # not while that is handled: what may be raised now has nothing to do with it
-        return await self._applied(claim, await self._prepared(portion.claim, portion.pace))
+        pace = portion.pace if portion.pace == WHOLE else fitted(portion.pace, self.stint.limits)
+        return await self._applied(claim, await self._prepared(portion.claim, pace))
 
     async def _applied(self, claim: Claim, portion: Portion) -> Change:
         stint, began = self.stint, time.monotonic()
@@ -144,7 +145,7 @@ class Batching:
     def _pace_behind(self, batch: Batch) -> Pace:
         if batch.pace == WHOLE or self.caution:
             return self.stint.pace
-        limits = self.stint.settings.limits
+        limits = self.stint.limits
         pace = next_pace(batch, limits)
         # what was read ahead may be of a size that was wanted before
         return fitted(pace, limits) if self.stint.pace.rows >= limits.min_rows else pace

@@ -1,7 +1,7 @@
 """A compute function as a database calls it from within a statement, which takes no more of an error than that there
 was one."""
 
-import time
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,88 +12,87 @@ import sqlalchemy as sa
 
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import row_type
-from datamigrate.doing.fitting import values_of, wanted_by
-from datamigrate.words.migration import Key
+from datamigrate.doing.fitting import fits, wanted_by
 
 LONGEST = 1.0
 """Seconds that an UPDATE may call the function, and keep everybody else from writing."""
 
 
-@dataclass(frozen=True)
-class Called:
-    """What became of an UPDATE that called the function: the rows changed, the keys left alone, and its seconds."""
-
-    rows: int
-    left_alone: tuple[Key, ...]
-    seconds: float
+class NotInside(Exception):
+    """What has to be done from outside: the function is not quick any more, leaves a row alone, or returns what does
+    not fit."""
 
 
-class TakesLong(Exception):
-    """The function is not quick any more."""
+Asked = Callable[..., Any]
+"""By the database: of a row's key, and what is read of it."""
 
 
 @dataclass(eq=False)
 class Caller:
-    """The function as a database calls it from within an UPDATE, row by row: first to compute, then for each value to
-    write. Whether the results fit is seen in the end, at once for all."""
+    """The function as a database calls it from within an UPDATE, for each value that it writes to a row."""
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
     width: int
     dialect: sa.Dialect
-    _began: float = field(default=0.0, init=False)
-    _left_alone: list[Key] = field(default_factory=list, init=False)
-    _results: dict[Key, Mapping[str, Any]] = field(default_factory=dict, init=False)
+    _late: list[bool] = field(default_factory=list, init=False)
+    _last: list[Any] = field(default_factory=list, init=False)
 
     @cached_property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """What the database is lent: `datamigrate_compute` of a row's key and what is read of it, 1 when it is to be
-        written and 0 when it is left alone; then `datamigrate_value_0` and so on of a key."""
-        values = {f"datamigrate_value_{i}": self._value(i) for i in range(len(self.form.written))}
-        return {"datamigrate_compute": self._compute(), **values}
+    def functions(self) -> Mapping[str, Asked]:
+        """What the database is lent: `datamigrate_value_0` and so on."""
+        ask = self._ask() if len(self.types) == 1 else self._once_a_row(self._ask())
+        return {f"datamigrate_value_{i}": self._value(i, ask) for i in range(len(self.types))}
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Around one UPDATE, of which nothing is kept for the next one."""
-        self._began = time.monotonic()
+        timer = asyncio.get_running_loop().call_later(LONGEST, self._late.append, True)
         try:
             yield
         finally:
-            self._left_alone.clear()
-            self._results.clear()
+            timer.cancel()
+            self._late.clear()
+            self._last.clear()
 
-    def _compute(self) -> Callable[..., int]:
-        function, results, width = self.form.function, self._results, self.width
-        kind, make_row, convert = row_type(self.form), tuple.__new__, self._converter
-        now = time.monotonic
+    def _ask(self) -> Asked:
+        function, kind, convert = self.form.function, row_type(self.form), self._converter
+        width, columns, late, make_row = self.width, len(self.types), self._late, tuple.__new__
 
-        def compute(*arguments: Any) -> int:
-            key, values = arguments[:width], arguments[width:]
+        def ask(*arguments: Any) -> dict[str, Any]:
+            values = arguments[width:]
             result = function(make_row(kind, convert(values) if convert else values))
-            if now() - self._began > LONGEST:
-                raise TakesLong
-            if result is None:
-                self._left_alone.append(key)
-                return 0
-            # a mapping of its own: the function may fill the same one again
-            results[key] = {**result}
-            return 1
+            if type(result) is not dict or len(result) != columns or late:
+                raise NotInside
+            return result
 
-        return compute
+        return ask
 
-    def _value(self, number: int) -> Callable[..., Any]:
-        kind, name = self.types[number], self.form.written[number]
-        make, results = kind.dialect_impl(self.dialect).bind_processor(self.dialect), self._results
+    def _once_a_row(self, ask: Asked) -> Asked:
+        """A row's values are asked for one after another."""
+        last = self._last
 
-        if make is None:
-            return lambda *key: results[key][name]
-        return lambda *key: make(results[key][name])
+        def ask_once(*arguments: Any) -> Any:
+            if not last or last[0] != arguments:
+                last[:] = arguments, ask(*arguments)
+            return last[1]
 
-    def called(self, rows: int) -> Called:
-        """What became of the UPDATE that has changed so many rows. Raises RowFailed for a result that does not fit."""
-        keys = list(self._results)
-        values_of(wanted_by(self.form), list(self._results.values()), keys.__getitem__)
-        return Called(rows, tuple(self._left_alone), time.monotonic() - self._began)
+        return ask_once
+
+    def _value(self, number: int, ask: Asked) -> Asked:
+        name, kind, fitting = self.form.written[number], self.types[number], set[type]()
+        accepted = wanted_by(self.form)[name]
+        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect)
+
+        def value(*arguments: Any) -> Any:
+            value = ask(*arguments)[name]
+            if type(value) not in fitting:
+                if accepted and not fits(type(value), accepted):
+                    raise NotInside
+                fitting.add(type(value))
+            return make(value) if make else value
+
+        return value
 
     @property
     def _converter(self) -> Callable[[Sequence[Any]], Sequence[Any]] | None:

@@ -57,7 +57,10 @@ class ComputeWork(RowsWork):
     elsewhere: Elsewhere | None = None
     manner: Manner = field(default_factory=Manner)
 
-    computes = True
+    @property
+    def holds_rows(self) -> bool:
+        """From when they are read until they are written."""
+        return True
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Read the slice's pending rows and compute what to write."""

@@ -68,8 +68,8 @@ def values_of(
     columns = []
     for name, accepted in wanted.items():
         column = [result[name] for result in results]
-        if accepted and not all(_fits(kind, accepted) for kind in set(map(type, column))):
-            i, kind = next((i, type(v)) for i, v in enumerate(column) if not _fits(type(v), accepted))
+        if accepted and not all(fits(kind, accepted) for kind in set(map(type, column))):
+            i, kind = next((i, type(v)) for i, v in enumerate(column) if not fits(type(v), accepted))
             raise RowFailed(
                 f"Row {show_key(key_of(i))}: migrate() returned {kind.__name__} for {name}, "
                 f"which takes {accepted[0].__name__}.",
@@ -91,7 +91,8 @@ def _check_names(wanted: Mapping[str, tuple[type, ...]], result: Any, key: Key) 
         raise _wrong_columns(wanted, key, set(map(str, result)))
 
 
-def _fits(kind: type, accepted: tuple[type, ...]) -> bool:
+def fits(kind: type, accepted: tuple[type, ...]) -> bool:
+    """Whether a column that takes these types takes a value of this one."""
     return kind is type(None) or issubclass(kind, accepted)
 
 

@@ -21,7 +21,7 @@ class FreeWork:
 
     form: FreeForm
 
-    computes = False
+    holds_rows = False
     has_slices = False
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:

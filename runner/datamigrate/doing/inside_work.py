@@ -1,5 +1,6 @@
 """`compute_rows` where the database can call Python: a quick function is called from within one UPDATE."""
 
+import time
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,14 +12,12 @@ from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database import changes
 from datamigrate.database.keyset import Keyset, slice_parameters
 from datamigrate.database.repeated import Repeated
-from datamigrate.doing.calling import Called, Caller
-from datamigrate.doing.choosing import Slice
+from datamigrate.doing.calling import Caller
 from datamigrate.doing.compute_work import ComputeWork
 from datamigrate.doing.failing import cause_of
 from datamigrate.doing.work import Change, Look, Portion, Unprepared
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
-from datamigrate.words.errors import RowFailed
 from datamigrate.words.migration import Bounds
 
 MOST_ARGUMENTS = 100
@@ -33,17 +32,21 @@ class InsideWork(ComputeWork):
     """A synchronous function of a row, on a database in our own process.
 
     The first batch is read, computed and written one after another; it tells how quick the function is. One
-    that is not quick is called beforehand, while the write lock is free; and once something goes wrong inside, so is
-    everything from there on: the database cannot tell what has failed at which row.
+    that is not quick is called beforehand, while the write lock is free; and so is, from there on, one that leaves a
+    row alone, for the UPDATE writes all it finds, or with which something goes wrong inside: the database cannot
+    tell what has failed at which row.
     """
 
     _callers: dict[sa.Dialect, Caller] = field(default_factory=dict, init=False)
 
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Nothing, once the function is known to be quick."""
-        if self.manner.is_quick and not self.manner.stays_outside:
+        if not self.holds_rows:
             return Portion(claim, pace)
-        return await super().prepare(look, claim, pace)
+        portion = await super().prepare(look, claim, pace)
+        if portion.computed is not None and portion.computed.left_alone:
+            self.manner.stays_outside = True
+        return portion
 
     async def apply(self, connection: AsyncConnection, portion: Portion, thorough: bool) -> Change:
         """Write what was computed, or have the database compute and write it at once. Raises Unprepared."""
@@ -51,29 +54,28 @@ class InsideWork(ComputeWork):
             return await super().apply(connection, portion, thorough)
         chosen = await self._slice_of(connection, portion)
         try:
-            return await self._apply_inside(connection, chosen, thorough)
+            async with self.changing(connection, chosen.bounds, thorough):
+                rows = await self._update(connection, chosen.bounds)
         except Exception as error:
-            if not isinstance(cause_of(error), DBAPIError | RowFailed):
+            if not isinstance(cause_of(error), DBAPIError):
                 raise
             self.manner.stays_outside = True
             raise Unprepared from error
+        return Change(chosen.bounds.upper, chosen.is_last, rows, found=rows)
 
-    async def _apply_inside(self, connection: AsyncConnection, chosen: Slice, thorough: bool) -> Change:
-        async with self.changing(connection, chosen.bounds, thorough) as excused:
-            called = await self._update(connection, chosen.bounds)
-            excused.update(called.left_alone)
-        alone = len(called.left_alone)
-        return Change(chosen.bounds.upper, chosen.is_last, called.rows, alone, found=called.rows + alone)
+    @property
+    def holds_rows(self) -> bool:
+        """Not while the function is called from within the database."""
+        return not self.manner.is_quick or self.manner.stays_outside
 
-    async def _update(self, connection: AsyncConnection, bounds: Bounds) -> Called:
-        caller = self._caller(connection.dialect)
+    async def _update(self, connection: AsyncConnection, bounds: Bounds) -> int:
+        caller, began = self._caller(connection.dialect), time.monotonic()
         await self.dialect.lend_functions(connection, caller.functions)
         with caller.at_work():
             changed = await connection.execute(self._updates.of(bounds), slice_parameters(bounds))
-            called = caller.called(changed.rowcount)
-        if called.seconds > SHORT:
-            self.manner.learn(called.seconds, called.rows + len(called.left_alone))
-        return called
+        if (seconds := time.monotonic() - began) > SHORT:
+            self.manner.learn(seconds, changed.rowcount)
+        return changed.rowcount
 
     def _caller(self, dialect: sa.Dialect) -> Caller:
         if dialect not in self._callers:

@@ -67,7 +67,7 @@ class Overcoming:
             stint.claim = await self.persistence.retried(lambda: isolation.past_fatal_row(stint.mine, kept))
 
     async def _halve(self) -> None:
-        await self.batching.resize(after_timeout(self.stint.pace, self.stint.settings.limits))
+        await self.batching.resize(after_timeout(self.stint.pace, self.stint.limits))
 
     async def _past_poison(self, search: Search, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""

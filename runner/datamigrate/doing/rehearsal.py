@@ -152,7 +152,6 @@ class _Attempt:
         self.settings = for_script(
             self.limits.settings.suited(self.database.dialect.most_rows),
             self.script.migration.options,
-            self.work.computes,
             self.limits.batch_size,
         )
 
@@ -208,7 +207,10 @@ class _Attempt:
         )
 
     def _forecast(self, samples: tuple[Sample, ...]) -> Forecast | None:
-        timings, limits = [sample.timing for sample in samples], self.settings.limits
+        timings, limits = (
+            [sample.timing for sample in samples],
+            self.settings.limits_for(self.work.holds_rows),
+        )
         rows = self.estimate.rows if self.estimate else 0
         if not self.work.has_slices:
             written = sum(sample.rows for sample in samples)

@@ -34,7 +34,7 @@ class RevertWork:
     dialect: Dialect
     logs: Mapping[str, UndoLog]
 
-    computes = False
+    holds_rows = False
     has_slices = True
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:

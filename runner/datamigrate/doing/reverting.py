@@ -52,7 +52,7 @@ async def revert(
     """Do this work on the way back, as a run does its own on the way forth: claimed, in batches, verified."""
     effort = Effort(at_work=1)
     options = script.migration.options
-    tuned = cache(partial(for_script, settings, options, work.computes, batch_size))
+    tuned = cache(partial(for_script, settings, options, batch_size))
     back = replace(
         place, ledger=replace(place.ledger, course=BACK), publish=_in_words_of(effort, place.publish)
     )

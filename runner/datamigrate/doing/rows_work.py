@@ -39,8 +39,12 @@ class RowsWork(ABC):
     columns: tuple[str, ...]
     keeping: Keeping = field(default=NOTHING_KEPT, kw_only=True)
 
-    computes = False
     has_slices = True
+
+    @property
+    def holds_rows(self) -> bool:
+        """Not if the database does it all."""
+        return False
 
     @cached_property
     def choosing(self) -> Choosing:

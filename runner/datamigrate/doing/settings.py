@@ -51,6 +51,13 @@ class Settings:
         wanted = 2 + 3 * self.workers
         return wanted if self.max_connections is None else min(wanted, self.max_connections)
 
+    def limits_for(self, holds_rows: bool) -> Limits:
+        """Of a batch's size: what `holds_rows` in memory has smaller ones, unless somebody has said how many."""
+        is_fixed = self.limits.min_rows == self.limits.most
+        if not holds_rows or is_fixed:
+            return self.limits
+        return replace(self.limits, max_rows=min(self.limits.most, self.compute_rows))
+
     def pause_after(self, seconds: float) -> float:
         """How many seconds to rest after a batch that took so many."""
         return min(self.max_pause, max(self.pause, seconds * self.nice / (1 - self.nice)))
@@ -67,21 +74,17 @@ class Budget:
 def for_script(
     settings: Settings,
     options: Options,
-    computes: bool,
     batch_size: int | None,
     tuning: Tuning = UNTUNED,
 ) -> Settings:
     """The settings for one script: what its author asked for, unless the operator asks otherwise, who may
     think again while it runs.
 
-    A batch size fixes the rows of a batch. A form that `computes` holds its rows in memory, so its
-    batches stay smaller.
+    A batch size fixes the rows of a batch.
     """
     limits = settings.limits
     if target_time := tuning.target_time or options.target_time:
         limits = replace(limits, target_time=target_time)
-    if computes:
-        limits = replace(limits, max_rows=min(limits.most, settings.compute_rows))
     rows = tuning.batch_size or (None if tuning.target_time else batch_size or options.batch_size)
     if rows:
         limits = fixed(limits, rows)

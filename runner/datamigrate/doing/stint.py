@@ -18,7 +18,7 @@ from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.settings import Settings
 from datamigrate.doing.work import Work
 from datamigrate.thought.lifecycle import Cause
-from datamigrate.thought.pacing import Pace, first_pace, fitted
+from datamigrate.thought.pacing import Limits, Pace, first_pace, fitted
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
@@ -61,6 +61,11 @@ class Stint:
         return self.tuned(self.effort.tuning)
 
     @property
+    def limits(self) -> Limits:
+        """Of a batch's size."""
+        return self.settings.limits_for(self.in_line.holds_rows)
+
+    @property
     def mine(self) -> Claim:
         """The claim, once there is one."""
         assert self.claim is not None
@@ -91,16 +96,16 @@ class Stint:
             self.hire(self.settings.workers)
             self.place.publish(events.Retuned(self.name, str(orders.tuning)))
         if orders.tuning != self.tuning:
-            self.tuning, self.pace = orders.tuning, fitted(self.pace, self.settings.limits)
+            self.tuning, self.pace = orders.tuning, fitted(self.pace, self.limits)
 
     def begin_at_a_pace(self) -> None:
         """The pace that whoever had the range before has found, else a small one."""
         self.pace, self.tuning = self._first_pace(), self.effort.tuning
 
     def _first_pace(self) -> Pace:
-        limits = self.settings.limits
+        limits = self.limits
         if not self.mine.size:
-            return first_pace(self.settings.first_rows)
+            return first_pace(min(self.settings.first_rows, limits.most))
         return Pace(max(limits.min_rows, min(self.mine.size, limits.most)), self.mine.span)
 
     # the claim --------------------------------------------------------------------------------------

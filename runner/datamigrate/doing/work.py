@@ -58,11 +58,13 @@ class Unprepared(Exception):
 
 
 class Work(Protocol):
-    """One form, bound to its table. One that `computes` holds its rows in memory; one that `has_slices` can
-    do with a smaller one."""
+    """One form, bound to its table. One that `has_slices` can do with a smaller one."""
 
-    computes: bool
     has_slices: bool
+
+    @property
+    def holds_rows(self) -> bool:
+        """Whether a batch's rows are held in memory."""
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The last key of a walk that begins now, or None when there is nothing to walk."""

@@ -44,7 +44,7 @@ async def retry_quarantined(application: Application, name: str, reason: str | N
         work = await work_for(database, script, undo=application.ledger.tables.undo)
         if not isinstance(work, RowsWork):
             return Tried()
-        settings = for_script(settings, script.migration.options, work.computes, None)
+        settings = for_script(settings, script.migration.options, None)
         tried = await try_again(database, quarantine, script, work, settings)
         async with database.writing() as connection:
             await quarantine.remark(connection, "retry quarantined", _because(tried, reason))
