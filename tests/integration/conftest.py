@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from databases import ScratchDatabase
+from datamigrate.database.dialects import postgresql
 from workbench import Bench
 
 
@@ -46,3 +47,20 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""
     monkeypatch.setattr("datamigrate.doing.claiming.WAIT_STEP", 0.02)
     monkeypatch.setattr("datamigrate.doing.persisting.LONGEST", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_no_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trigger by which a test sees what is written to `item` keeps no batch from beginning early."""
+    judged = "datamigrate.database.dialects.postgresql._LEFT_TO_ITSELF"
+    known = postgresql._LEFT_TO_ITSELF
+    assert "NOT tgisinternal" in known
+    monkeypatch.setattr(
+        judged, known.replace("NOT tgisinternal", "tgname NOT LIKE 'log\\_written%' AND NOT tgisinternal")
+    )
+
+
+@pytest.fixture
+def one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No batch begins before the one in front of it is kept."""
+    monkeypatch.setattr("datamigrate.doing.batching.Batching._let_it_change", lambda *_: None)

@@ -35,6 +35,7 @@ class RevertWork:
     logs: Mapping[str, UndoLog]
 
     holds_rows = False
+    is_rowwise = False
     has_slices = True
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:

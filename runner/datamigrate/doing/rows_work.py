@@ -38,6 +38,7 @@ class RowsWork(ABC):
     dialect: Dialect
     columns: tuple[str, ...]
     keeping: Keeping = field(default=NOTHING_KEPT, kw_only=True)
+    is_rowwise: bool = field(default=False, kw_only=True)
 
     has_slices = True
 

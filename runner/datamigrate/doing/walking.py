@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, replace
 
+from datamigrate.doing.accompanying import company
 from datamigrate.doing.announcing import count_batch
 from datamigrate.doing.batching import Batching
 from datamigrate.doing.overcoming import Overcoming
@@ -25,8 +26,12 @@ class Walking:
 
     async def walk(self) -> str | None:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
+        async with company() as group:
+            return await self._walk(Batching(self.stint, group))
+
+    async def _walk(self, batching: Batching) -> str | None:
         stint, retried = self.stint, self.persistence.retried
-        batching, rest = Batching(stint), Rest(stint, self.persistence)
+        rest = Rest(stint, self.persistence)
         overcoming = Overcoming(stint, batching, self.persistence)
         stint.begin_at_a_pace()
         await retried(self._begin)
@@ -35,14 +40,16 @@ class Walking:
         while not stint.mine.exhausted:
             if why := self._why_leave():
                 return why
-            if await rest.while_held_back():
-                batching.ahead, batching.since = None, time.monotonic()
+            if rest.is_wanted:
+                await batching.let_go()
+                await rest.while_held_back()
+                batching.since = time.monotonic()
                 continue
             began = time.monotonic()
             try:
                 change = await overcoming.batch_that_fits()
             except Cut:
-                stint.claim, batching.ahead = await retried(self._reread), None
+                stint.claim = await retried(self._reread)
                 continue
             count_batch(stint, change, time.monotonic() - began)
             await rest.after(time.monotonic() - began)

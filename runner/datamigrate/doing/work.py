@@ -63,6 +63,10 @@ class Work(Protocol):
     has_slices: bool
 
     @property
+    def is_rowwise(self) -> bool:
+        """Whether it is known that what it does to a row depends on that row alone."""
+
+    @property
     def holds_rows(self) -> bool:
         """Whether a batch's rows are held in memory."""
 

@@ -1,8 +1,26 @@
 """Transactions on PostgreSQL: what is to hold in one is said in the same breath with its BEGIN."""
 
+import asyncio
 from typing import Any
 
 import asyncpg
+
+
+async def connect(*arguments: Any, **options: Any) -> "Connection":
+    """A new connection of the driver. Who waits for it may be cancelled; the driver itself, cancelled while it
+    connects, would leave an error behind that nobody asks for."""
+    attempt = asyncio.ensure_future(asyncpg.connect(*arguments, **options))
+    try:
+        connection: Connection = await asyncio.shield(attempt)
+    except asyncio.CancelledError:
+        attempt.add_done_callback(_give_up)
+        raise
+    return connection
+
+
+def _give_up(attempt: "asyncio.Future[Connection]") -> None:
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().terminate()
 
 
 class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped there

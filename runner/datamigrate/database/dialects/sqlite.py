@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -184,6 +184,12 @@ class SQLite:
             "WHERE type = 'trigger' AND lower(tbl_name) = lower(:table) LIMIT 1"
         )
         return await connection.scalar(known, {"table": table.name}) is not None
+
+    async def is_left_to_itself(
+        self, connection: AsyncConnection, table: sa.TableClause, functions: Collection[str]
+    ) -> bool:
+        """Nobody needs to know."""
+        raise NotImplementedError
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
