@@ -55,6 +55,7 @@ def to_write(version: list[sa.ColumnElement[Any]], **given: Any) -> RowsToWrite:
         names=("email_key",),
         types=(sa.Text(),),
         within=changes.rows_of(fold, USERS, SLICE),
+        pending=fold.pending,
     )
     return replace(write, **given)
 
@@ -145,14 +146,25 @@ def test_rows_with_a_composite_key_are_read_in_the_order_of_all_its_columns() ->
     assert text.endswith("ORDER BY orders.tenant_id, orders.id")
 
 
+def test_what_is_read_as_it_is_stored_is_read_once_on_sqlite() -> None:
+    text = sql(changes.read(fold, USERS, SLICE, SQLITE_VERSION, is_read=True), "sqlite")
+    assert text.startswith("SELECT users.id AS key_0, users.email AS version_0 FROM users ")
+
+
+def test_it_is_stored_otherwise_where_a_type_converts_it() -> None:
+    plain, moment = sa.column("email", sa.Text), sa.column("at", sa.DateTime)
+    assert SQLite().version_is_read([plain, sa.column("unknown")])
+    assert not SQLite().version_is_read([plain, moment])
+    assert not PostgreSQL().version_is_read([plain])
+
+
 # writing computed values
 
 
 def test_on_sqlite_a_row_is_written_if_what_was_read_is_still_there() -> None:
     assert sql(update_by_key(to_write(SQLITE_VERSION)), "sqlite") == (
         "UPDATE users SET email_key=? WHERE users.id = ? "
-        'AND (users.email COLLATE "BINARY") IS ? '
-        "AND users.id > ? AND users.id <= ? AND users.email_key IS NULL"
+        'AND (users.email COLLATE "BINARY") IS ? AND users.email_key IS NULL'
     )
 
 
@@ -170,13 +182,11 @@ def test_on_sqlite_a_composite_key_is_compared_column_by_column() -> None:
         key_types=ORDERS.types,
         names=("paid",),
         types=(sa.Boolean(),),
-        within=changes.rows_of(settle, ORDERS, ORDERS_SLICE),
+        pending=settle.pending,
     )
     assert sql(update_by_key(write), "sqlite") == (
         "UPDATE orders SET paid=? WHERE orders.tenant_id = ? AND orders.id = ? "
-        'AND (orders.total COLLATE "BINARY") IS ? '
-        "AND (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
-        "AND orders.paid IS 0"
+        'AND (orders.total COLLATE "BINARY") IS ? AND orders.paid IS 0'
     )
 
 

@@ -39,7 +39,7 @@ def row_type(form: ComputeRows) -> type[Row]:
     return type("Row", (Row, fields), {"__slots__": (), "_columns": columns})
 
 
-def rows_from(form: ComputeRows, values: Sequence[Sequence[Any]]) -> list[Row]:
-    """Rows with the columns that the form reads, from their values in the same order."""
+def rows_from(form: ComputeRows, values: Sequence[Sequence[Any]], start: int = 0) -> list[Row]:
+    """Rows with the columns that the form reads, from their values in the same order, which begin at `start`."""
     kind = row_type(form)
-    return [tuple.__new__(kind, row) for row in values]
+    return [tuple.__new__(kind, row[start:]) for row in values]

@@ -32,14 +32,19 @@ def count(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.Select[Any]:
 
 
 def read(
-    form: ComputeRows, keyset: Keyset, bounds: Bounds, version: Sequence[sa.ColumnElement[Any]]
+    form: ComputeRows,
+    keyset: Keyset,
+    bounds: Bounds,
+    version: Sequence[sa.ColumnElement[Any]],
+    is_read: bool = False,
 ) -> sa.Select[Any]:
-    """The batch's rows in key order: the key, the row's version, then the columns that the script reads."""
+    """The batch's rows in key order: the key, the row's version, then the columns that the script reads, unless the
+    version `is_read`."""
     return (
         sa.select(
             *(c.label(f"key_{i}") for i, c in enumerate(keyset.columns)),
             *(v.label(f"version_{i}") for i, v in enumerate(version)),
-            *(c.label(f"read_{i}") for i, c in enumerate(form.reads)),
+            *(c.label(f"read_{i}") for i, c in enumerate(() if is_read else form.reads)),
         )
         .where(rows_of(form, keyset, bounds))
         .order_by(*keyset.columns)

@@ -133,7 +133,8 @@ class ComputeWork(RowsWork):
 
     @cached_property
     def _queries(self) -> Repeated[sa.Select[Any]]:
-        return Repeated(lambda bounds: changes.read(self.form, self.keyset, bounds, self._version))
+        is_read = self.dialect.version_is_read(self.form.reads)
+        return Repeated(lambda bounds: changes.read(self.form, self.keyset, bounds, self._version, is_read))
 
     @cached_property
     def _writers(self) -> Repeated[Writer]:
@@ -149,6 +150,7 @@ class ComputeWork(RowsWork):
             names=self.form.written,
             types=self.types,
             within=batch,
+            pending=self.form.pending,
             # whoever changes a row meanwhile is seen by its version
             keeping=lambda update: self.keeping.of_update(update, batch, locks=False),
         )

@@ -56,15 +56,15 @@ async def compute(
     file: Path,
     elsewhere: Elsewhere | None = None,
 ) -> Computed:
-    """Call the function for all rows read, or have it called `elsewhere`. Raises BatchFailed
-    with the key of the row it fails on."""
-    start = key_width + version_width
-    values_read = [tuple(r[start:]) for r in raw]
-    rows = rows_from(form, values_read)
-    if not rows:
-        return Computed(tuple([] for _ in range(start + len(form.writes))), ())
+    """Call the function for all rows read, or have it called `elsewhere`. What it reads of a row are the last of its
+    values, the row's version among them or in front. Raises BatchFailed with the key of the row it fails on."""
+    width = key_width + version_width
+    if not raw:
+        return Computed(tuple([] for _ in range(width + len(form.writes))), ())
+    start = len(raw[0]) - len(form.reads)
+    rows = rows_from(form, raw, start)
     began = time.perf_counter()
-    answers = await ask_elsewhere(elsewhere, values_read) if elsewhere else None
+    answers = await ask_elsewhere(elsewhere, [tuple(r[start:]) for r in raw]) if elsewhere else None
     if answers is not None:
         if answers.raised:
             key = None if form.takes_batch else tuple(raw[len(answers.results)][:key_width])
@@ -81,7 +81,7 @@ async def compute(
         results = [result for result in results if result is not None]
     values = values_of(wanted_by(form), results, lambda i: tuple(raw[i][:key_width]))
     return Computed(
-        (*([r[i] for r in raw] for i in range(start)), *values),
+        (*([r[i] for r in raw] for i in range(width)), *values),
         tuple(tuple(r[:key_width]) for r in alone),
         seconds,
     )

@@ -123,6 +123,9 @@ class Dialect(Protocol):
     def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
         """Columns to read with a row, by which the writer sees that it has changed since."""
 
+    def version_is_read(self, reads: Sequence[Any]) -> bool:
+        """Whether these columns' values, as a script is given them, are the version."""
+
     def writer_of(self, rows: "RowsToWrite") -> "Writer":
         """What writes computed values to these rows, and to those of other slices like theirs."""
 
@@ -147,7 +150,7 @@ class RowsToWrite:
     """The rows of a slice for which values are computed: by what each is known, and what is written to it.
 
     An UPDATE of many rows is executed as `keeping` makes it. `within` repeats the slice's key range and the
-    pending predicate, without which the planner may choose to walk the whole table.
+    `pending` predicate, for a planner that would else choose to walk the whole table.
     """
 
     table: sa.TableClause
@@ -157,6 +160,7 @@ class RowsToWrite:
     names: tuple[str, ...]
     types: tuple[sa.types.TypeEngine[Any], ...]
     within: sa.ColumnElement[bool]
+    pending: sa.ColumnElement[bool]
     keeping: Callable[[sa.Update], sa.Update | sa.Insert] = lambda update: update
 
 

@@ -282,6 +282,10 @@ class PostgreSQL:
         """`xmin`, which changes with every update."""
         return [sa.literal_column(f"{_quoted(table)}.xmin", XID())]
 
+    def version_is_read(self, reads: Sequence[Any]) -> bool:
+        """The version is the row's own."""
+        return False
+
     def writer_of(self, rows: RowsToWrite) -> Writer:
         """One UPDATE from arrays; one for some hundred rows where a column is itself an array, or a composite."""
         return writer_of(rows)

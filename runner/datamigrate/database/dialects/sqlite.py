@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import aiosqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -172,6 +173,15 @@ class SQLite:
     def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
         """The values read, as they are stored: SQLite gives rows no version of their own."""
         return [sa.type_coerce(column, sa.types.NullType()) for column in reads]
+
+    def version_is_read(self, reads: Sequence[Any]) -> bool:
+        """Where nothing is converted."""
+        dialect = aiosqlite.dialect()
+        kinds = [column.type.dialect_impl(dialect) for column in reads]
+        return not any(
+            kind.result_processor(dialect, None) or kind.column_expression(sa.column("c", kind)) is not None
+            for kind in kinds
+        )
 
     def writer_of(self, rows: RowsToWrite) -> Writer:
         """One prepared UPDATE, executed for every row in one call to the driver's thread."""

@@ -112,7 +112,7 @@ def update_by_key(rows: RowsToWrite) -> sa.Update:
                 )
                 for i, v in enumerate(rows.version)
             ),
-            rows.within,
+            rows.pending,
         )
         .values(
             {
