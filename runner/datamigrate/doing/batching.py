@@ -84,7 +84,7 @@ class Batching:
             return None
         failure = turn.failure_ahead
         is_next = (turn.claim.cursor, turn.claim.sweep) == (claim.cursor, claim.sweep)
-        is_good = turn.may_change.is_set() or self._is_up_to_date(turn)
+        is_good = turn.may_change or self._is_up_to_date(turn)
         if failure is None and is_next and is_good and self._fits(turn, self.stint.pace):
             self.ahead = None
             return turn
@@ -116,7 +116,7 @@ class Batching:
         if behind is None or not stint.in_line.is_rowwise or stint.settings.pause_after(1.0):
             return
         if self._is_up_to_date(behind) and self._fits(behind, pace):
-            behind.may_change.set()
+            behind.let_change()
 
     def _pace_ahead(self, portion: Portion) -> Pace:
         """The pace of the batch behind the one that is under way, while the time that one takes is not known."""
@@ -127,7 +127,7 @@ class Batching:
     async def _take(self, turn: Turn) -> Change:
         portion = await self._prepared(turn.claim, turn.pace)
         turn.portion = portion
-        await turn.may_change.wait()
+        await turn.until_it_may_change()
         with suppress(Unprepared):
             return await self._applied(turn, portion)
         # not while that is handled: what may be raised now has nothing to do with it
@@ -148,7 +148,7 @@ class Batching:
             change = await stint.in_line.apply(connection, portion, thorough)
             batch = Batch(portion.pace, max(time.monotonic() - began, portion.seconds), change.found)
             self.last = None if portion.pace == WHOLE else batch
-            await turn.may_keep.wait()
+            await turn.until_it_may_keep()
             pace = self._pace_behind(batch)
             self._let_it_change(turn.behind, pace)
             claim = stint.mine

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, field
 
-import anyio
-
 from datamigrate.database.ledger.ranges import Range
 from datamigrate.database.ledger.store import Held
 from datamigrate.doing.effort import Outcome
@@ -74,7 +72,7 @@ class Claimant:
             if others and others != told:
                 place.publish(events.Waiting(stint.name, person(others[0])))
                 told = others
-            await anyio.sleep(WAIT_STEP if others else seconds)
+            await effort.news(WAIT_STEP if others else seconds)
             seconds = min(WAIT_STEP, 1.5 * seconds)
             if why := stint.why_stop:
                 return stint.stopped(why)

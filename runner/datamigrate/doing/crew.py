@@ -85,7 +85,7 @@ class Crew:
             elif job := self._to_join():
                 await self._join(place, job)
             elif self.jobs:
-                await anyio.sleep(LOOK_ROUND)
+                await next(iter(self.jobs.values())).effort.news(LOOK_ROUND)
             else:
                 return
 

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+import anyio
+
 from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.hours import ANY_HOUR, Hours
@@ -70,6 +72,17 @@ class Effort:
     told: bool = False
     why_shut: Callable[[], str | None] = lambda: None
     stopped_for: str = ""
+    _news: anyio.Event = field(default_factory=anyio.Event)
+
+    async def news(self, seconds: float) -> None:
+        """Wait until one of the workers is through with its range, but not longer than so many seconds."""
+        with anyio.move_on_after(seconds):
+            await self._news.wait()
+
+    def tell_news(self) -> None:
+        """One is through with its range."""
+        self._news.set()
+        self._news = anyio.Event()
 
     def why_stop(self, stop: Stop) -> str | None:
         """Why the workers should leave now, or None to go on."""

@@ -55,7 +55,11 @@ class Executor:
                 if not isinstance(got, Claim):
                     return got
                 stint.claim = got
-                if outcome := await self._work_on_it():
+                try:
+                    outcome = await self._work_on_it()
+                finally:
+                    stint.effort.tell_news()
+                if outcome:
                     return outcome
         except GivenUp as given_up:
             await self._leave_if_we_can(Cause.STOP, given_up.message)
