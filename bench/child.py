@@ -30,7 +30,9 @@ def main(asked: dict[str, Any]) -> dict[str, float]:
     driver = (OUR_DRIVER if asked["ours"] else THEIR_DRIVER)[asked["dialect"]]
     importlib.import_module(driver)
     work = (
-        _ours(asked["url"], asked["options"]) if asked["ours"] else _theirs(Path(asked["file"]), asked["url"])
+        _ours(asked["url"], asked["options"])
+        if asked["ours"]
+        else _theirs(Path(asked["file"]), asked["url"], asked["options"])
     )
     processor, began = time.process_time(), time.monotonic()
     work()
@@ -69,14 +71,14 @@ def _ours(url: str, options: list[str]) -> Callable[[], None]:
     return run
 
 
-def _theirs(file: Path, url: str) -> Callable[[], None]:
+def _theirs(file: Path, url: str, words: list[str]) -> Callable[[], None]:
     name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
     if file.name.startswith("django"):
         from bench.contenders.given import set_django_up
 
         set_django_up(url)
     migrate = importlib.import_module(name).migrate
-    return lambda: migrate(url)
+    return lambda: migrate(url, *words)
 
 
 if __name__ == "__main__":

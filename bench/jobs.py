@@ -10,7 +10,8 @@ LIMIT = "one statement"
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do a job: a file beside those of the others, and the options that ours is run with.
+    """One way to do a job: a file beside those of the others, and the options that ours is run with, or the words
+    that another one is given.
 
     A slow one is given only a `share` of the rows; figures are per row.
     """
@@ -79,7 +80,9 @@ JOBS = (
 TWO_WORKERS = ("--workers", "2")
 NICE = ("--nice", "0.5")
 SMALL = ("--batch-size", "5000")
-POSTGRESQL = ("postgresql",)
+GENTLE = ("--batch-size", "1000", "--nice", "0.5")
+ONE, TWO = ("1",), ("2",)
+POSTGRESQL, SQLITE = ("postgresql",), ("sqlite",)
 
 FIELD = (
     Contender("update", LIMIT, "one_statement.py"),
@@ -88,7 +91,9 @@ FIELD = (
     Contender(
         "update", "update_rows, 2 workers, 5,000 a batch", "ours.py", TWO_WORKERS + SMALL, dialects=POSTGRESQL
     ),
-    Contender("update", "asyncpg by hand, 2 connections", "by_hand.py", dialects=POSTGRESQL),
+    Contender("update", "asyncpg by hand", "by_hand.py", ONE, dialects=POSTGRESQL),
+    Contender("update", "asyncpg by hand, 2 connections", "by_hand.py", TWO, dialects=POSTGRESQL),
+    Contender("update", "sqlite3 by hand", "by_hand_sqlite.py", dialects=SQLITE),
     Contender("update", "UPDATE … WHERE id IN (SELECT … LIMIT)", "in_limit.py"),
     Contender("update", "SQLAlchemy Core, executemany", "core_executemany.py", share=0.1),
     Contender("update", "SQLAlchemy ORM, yield_per and flush", "orm.py", share=0.1),
@@ -99,7 +104,9 @@ FIELD = (
     Contender("compute", "compute_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
     Contender("compute", "compute_rows, async", "ours_async.py"),
     Contender("compute", "compute_rows, async, 2 workers", "ours_async.py", TWO_WORKERS, dialects=POSTGRESQL),
-    Contender("compute", "asyncpg by hand, 2 connections", "by_hand.py", dialects=POSTGRESQL),
+    Contender("compute", "asyncpg by hand", "by_hand.py", ONE, dialects=POSTGRESQL),
+    Contender("compute", "asyncpg by hand, 2 connections", "by_hand.py", TWO, dialects=POSTGRESQL),
+    Contender("compute", "sqlite3 by hand, calling Python", "by_hand_sqlite.py", dialects=SQLITE),
     Contender("compute", "SQLAlchemy Core, executemany", "core_executemany.py", share=0.1),
     Contender("compute", "SQLAlchemy ORM, yield_per and flush", "orm.py", share=0.1),
     Contender("compute", "a loop in an Alembic revision", "alembic_loop.py", share=0.02),
@@ -116,9 +123,10 @@ FIELD = (
 
 # who runs while others work on the same table
 MEANWHILE = (
-    *(c for c in FIELD if c.job == "update" and c.options == () and c.file != "by_hand.py"),
+    *(c for c in FIELD if c.job == "update" and c.options == () and not c.file.startswith("by_hand")),
     Contender("update", "update_rows, 5,000 a batch", "ours.py", SMALL, dialects=POSTGRESQL),
     Contender("update", "update_rows, --nice 0.5", "ours.py", NICE, dialects=POSTGRESQL),
+    Contender("update", "update_rows, 1,000 a batch, --nice 0.5", "ours.py", GENTLE, dialects=POSTGRESQL),
     Contender("update", "update_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
 )
 

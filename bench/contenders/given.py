@@ -19,6 +19,11 @@ def for_asyncpg(url: str) -> str:
     return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def sqlite_file(url: str) -> str:
+    """Where the database is, for sqlite3 itself."""
+    return sa.make_url(url).database or ""
+
+
 @contextmanager
 def upgrading(url: str) -> Iterator[None]:
     """Inside `alembic upgrade`: `op` works, in one transaction, which is what Alembic does by default."""

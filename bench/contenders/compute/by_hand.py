@@ -1,4 +1,4 @@
-"""asyncpg by hand, as well as it can be done: two connections, each on half of the keys, written from arrays and only
+"""asyncpg by hand, as well as it can be done: one or two connections, each on its part of the keys, written from arrays and only
 where nobody has changed the row since, batch and checkpoint in one transaction. It trusts that keys are dense, tells
 nobody, verifies nothing, does not do rows again that were changed meanwhile, and ends with the first error."""
 
@@ -9,7 +9,6 @@ import asyncpg
 from bench.contenders.given import for_asyncpg
 
 BATCH = 5_000
-CONNECTIONS = 2
 
 settings = """
 SELECT set_config('lock_timeout', '5s', true), set_config('statement_timeout', '30s', true),
@@ -30,10 +29,10 @@ def lookup(email: str, last_name: str, first_name: str) -> str:
     return f"{email.strip().lower()}/{last_name.lower()}/{len(first_name)}"
 
 
-async def walk(url: str, part: int) -> None:
+async def walk(url: str, part: int, parts: int) -> None:
     connection = await asyncpg.connect(for_asyncpg(url))
     end = await connection.fetchval("SELECT max(id) FROM people")
-    cursor, last = end * part // CONNECTIONS, end * (part + 1) // CONNECTIONS
+    cursor, last = end * part // parts, end * (part + 1) // parts
     await connection.execute("INSERT INTO by_hand VALUES ($1, $2)", part, cursor)
     while cursor < last:
         upper = min(cursor + BATCH, last)
@@ -48,14 +47,14 @@ async def walk(url: str, part: int) -> None:
     await connection.close()
 
 
-async def walk_all(url: str) -> None:
+async def walk_all(url: str, parts: int) -> None:
     connection = await asyncpg.connect(for_asyncpg(url))
     await connection.execute("DROP TABLE IF EXISTS by_hand")
     await connection.execute("CREATE TABLE by_hand (part integer PRIMARY KEY, cursor bigint)")
-    await asyncio.gather(*(walk(url, part) for part in range(CONNECTIONS)))
+    await asyncio.gather(*(walk(url, part, parts) for part in range(parts)))
     await connection.execute("DROP TABLE by_hand")
     await connection.close()
 
 
-def migrate(url: str) -> None:
-    asyncio.run(walk_all(url))
+def migrate(url: str, connections: str) -> None:
+    asyncio.run(walk_all(url, int(connections)))

@@ -1,4 +1,4 @@
-"""asyncpg by hand, as well as it can be done: two connections, each on half of the keys, batch and checkpoint in one
+"""asyncpg by hand, as well as it can be done: one or two connections, each on its part of the keys, batch and checkpoint in one
 transaction. It trusts that keys are dense, tells nobody, verifies nothing, and ends with the first error."""
 
 import asyncio
@@ -8,7 +8,6 @@ import asyncpg
 from bench.contenders.given import for_asyncpg
 
 BATCH = 20_000
-CONNECTIONS = 2
 
 settings = """
 SELECT set_config('lock_timeout', '5s', true), set_config('statement_timeout', '30s', true),
@@ -20,10 +19,10 @@ WHERE id > $1 AND id <= $2 AND full_name IS NULL
 """
 
 
-async def walk(url: str, part: int) -> None:
+async def walk(url: str, part: int, parts: int) -> None:
     connection = await asyncpg.connect(for_asyncpg(url))
     end = await connection.fetchval("SELECT max(id) FROM people")
-    cursor, last = end * part // CONNECTIONS, end * (part + 1) // CONNECTIONS
+    cursor, last = end * part // parts, end * (part + 1) // parts
     await connection.execute("INSERT INTO by_hand VALUES ($1, $2)", part, cursor)
     while cursor < last:
         async with connection.transaction():
@@ -35,14 +34,14 @@ async def walk(url: str, part: int) -> None:
     await connection.close()
 
 
-async def walk_all(url: str) -> None:
+async def walk_all(url: str, parts: int) -> None:
     connection = await asyncpg.connect(for_asyncpg(url))
     await connection.execute("DROP TABLE IF EXISTS by_hand")
     await connection.execute("CREATE TABLE by_hand (part integer PRIMARY KEY, cursor bigint)")
-    await asyncio.gather(*(walk(url, part) for part in range(CONNECTIONS)))
+    await asyncio.gather(*(walk(url, part, parts) for part in range(parts)))
     await connection.execute("DROP TABLE by_hand")
     await connection.close()
 
 
-def migrate(url: str) -> None:
-    asyncio.run(walk_all(url))
+def migrate(url: str, connections: str) -> None:
+    asyncio.run(walk_all(url, int(connections)))
