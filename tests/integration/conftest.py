@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from databases import ScratchDatabase
-from datamigrate.database.dialects import postgresql
-from workbench import Bench
+from workbench import Bench, forgiving_the_log
 
 
 @pytest.fixture
@@ -50,14 +49,10 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def the_log_is_no_trigger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The trigger by which a test sees what is written to `item` keeps no batch from beginning early."""
-    judged = "datamigrate.database.dialects.postgresql._LEFT_TO_ITSELF"
-    known = postgresql._LEFT_TO_ITSELF
-    assert "NOT tgisinternal" in known
-    monkeypatch.setattr(
-        judged, known.replace("NOT tgisinternal", "tgname NOT LIKE 'log\\_written%' AND NOT tgisinternal")
-    )
+def log_is_forgiven() -> Iterator[None]:
+    """As if `item` had no trigger."""
+    with forgiving_the_log():
+        yield
 
 
 @pytest.fixture
