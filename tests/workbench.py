@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from unittest import mock
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -20,7 +19,6 @@ from datamigrate.authoring.loading import load_script
 from datamigrate.authoring.script import Script
 from datamigrate.database.address import address
 from datamigrate.database.database import Database, open_database
-from datamigrate.database.dialects import postgresql
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing.effort import Brake, Workplace
 from datamigrate.doing.owner import this_process
@@ -317,14 +315,6 @@ def write_log(dialect: str, noting: str = "") -> str:
     body = "INSERT INTO written VALUES (OLD.serial);"
     verbs = ("UPDATE",) if noting else ("UPDATE", "DELETE")
     return log + "".join(after(dialect, "log_written", verbs, "item", body, noting))
-
-
-def forgiving_the_log() -> AbstractContextManager[Any]:
-    """The trigger by which we see what is written keeps no batch from beginning early meanwhile."""
-    known = postgresql._LEFT_TO_ITSELF
-    assert "NOT tgisinternal" in known
-    other = known.replace("NOT tgisinternal", "NOT tgisinternal AND tgname NOT LIKE 'log\\_written%'")
-    return mock.patch.object(postgresql, "_LEFT_TO_ITSELF", other)
 
 
 @asynccontextmanager

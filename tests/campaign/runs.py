@@ -25,7 +25,7 @@ from datamigrate.doing import persisting
 from datamigrate.doing.settings import Settings
 from datamigrate.words.errors import DatamigrateError
 from datamigrate.words.events import Retrying
-from workbench import SMALL, Bench, forgiving_the_log
+from workbench import SMALL, Bench
 
 SECONDS_TO_END = 60
 
@@ -122,7 +122,7 @@ def carry_out(order: Order, telling: Connection) -> None:
     """Be the run; this is called in its process."""
     if not order.patient:
         persisting.LONGEST = 0.0
-    with forgiving_the_log(), watched(order) as statements:
+    with watched(order) as statements:
         bench = Bench(order.database, order.folder, order.settings)
         try:
             ran = asyncio.run(bench.run(bench.script(order.body)))

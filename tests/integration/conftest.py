@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from databases import ScratchDatabase
-from workbench import Bench, forgiving_the_log
+from workbench import Bench
 
 
 @pytest.fixture
@@ -46,16 +46,3 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""
     monkeypatch.setattr("datamigrate.doing.claiming.WAIT_STEP", 0.02)
     monkeypatch.setattr("datamigrate.doing.persisting.LONGEST", 0.0)
-
-
-@pytest.fixture(autouse=True)
-def log_is_forgiven() -> Iterator[None]:
-    """As if `item` had no trigger."""
-    with forgiving_the_log():
-        yield
-
-
-@pytest.fixture
-def one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No batch begins before the one in front of it is kept."""
-    monkeypatch.setattr("datamigrate.doing.batching.Batching._let_it_change", lambda *_: None)

@@ -493,7 +493,6 @@ async def test_a_query_for_the_batchs_end_that_takes_too_long_looks_at_fewer_key
     bench.assert_done(64)
 
 
-@pytest.mark.usefixtures("one_after_another")
 async def test_a_lock_held_by_somebody_else_is_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

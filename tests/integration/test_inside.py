@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import decimal
+import itertools
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
+import anyio
 import pytest
 import sqlalchemy as sa
 
 import datamigrate
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.doing import calling
+from datamigrate.doing.stopping import Stop
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import RowFailed
 from datamigrate.words.events import BatchDone, Quarantined
@@ -331,3 +338,85 @@ async def test_what_is_done_outside_after_all_is_done_in_batches_that_fit_into_m
     # 50 rows to know it by, then 100 and, in vain, 200 inside, and what is left of them in fifties
     assert len(said) == 2
     assert [event.rows for event in ran.of(BatchDone)] == [50, 100, 49, 50, 50, 50, 50]
+
+
+async def test_the_function_finds_the_context_that_it_has_everywhere_else(sqlite_bench: Bench) -> None:
+    fill(sqlite_bench)
+    with decimal.localcontext() as context:
+        context.prec = 5
+        ran, updates = await run_noting(
+            sqlite_bench, computing(lambda row: {"new": str(decimal.Decimal(len(row.old) > 0) / 7)})
+        )
+    assert ran.outcome == "done", ran.result
+    assert inside(updates)
+    assert set(done(sqlite_bench).values()) == {"0.14286"}
+
+
+class Sign(StrEnum):
+    """What is a text, and which the driver would be told to write otherwise."""
+
+    PLUS = "+"
+
+
+async def test_what_the_driver_would_convert_is_given_to_the_driver(sqlite_bench: Bench) -> None:
+    fill(sqlite_bench)
+    sqlite3.register_adapter(Sign, lambda sign: sign.name)
+    ran = await run(sqlite_bench, computing(lambda row: {"new": Sign.PLUS if row.old else None}))
+    assert ran.outcome == "done", ran.result
+    assert set(done(sqlite_bench).values()) == {"PLUS"}
+
+
+async def test_a_column_that_has_a_value_by_itself_has_one_for_each_row(sqlite_bench: Bench) -> None:
+    fill(sqlite_bench)
+    sqlite_bench.database.execute("ALTER TABLE word ADD COLUMN stamp INTEGER")
+    numbers = itertools.count(1)
+    table = sa.Table(
+        "word",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("old", sa.Text),
+        sa.Column("new", sa.Text),
+        sa.Column("stamp", sa.Integer, onupdate=lambda: next(numbers)),
+    )
+    form = datamigrate.compute_rows(
+        table, pending=table.c.new.is_(None), reads=[table.c.old], writes=[table.c.new]
+    )(upper)
+    ran = await run(sqlite_bench, form)
+    assert ran.outcome == "done", ran.result
+    assert sqlite_bench.database.scalar("SELECT count(DISTINCT stamp) FROM word") == ROWS
+
+
+async def test_a_function_that_runs_out_of_memory_is_named_with_its_row(bench: Bench) -> None:
+    fill(bench)
+
+    def migrate(row: Any) -> dict[str, str]:
+        if row.old == "w222":
+            raise MemoryError("too much")
+        return upper(row)
+
+    ran = await run(bench, computing(migrate))
+    assert ran.outcome == "failed"
+    assert ran.result.error is not None
+    assert "Row 222: migrate() raised MemoryError: too much" in ran.result.error.message
+
+
+async def test_a_stop_does_not_wait_for_a_call_that_does_not_end(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(sqlite_bench)
+    monkeypatch.setattr(calling, "LONGEST", 0.05)
+    stop, free = Stop(), threading.Event()
+
+    def migrate(row: Any) -> dict[str, str]:
+        if row.old == "w210":
+            stop.request("enough")
+            free.wait(30)
+        return upper(row)
+
+    asyncio.get_running_loop().call_later(4, free.set)
+    with anyio.fail_after(25):
+        ran = await sqlite_bench.run(sqlite_bench.form(computing(migrate)), settings=SETTINGS, stop=stop)
+    assert ran.outcome == "stopped", ran.result
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, 201)}
+    again = await run(sqlite_bench, computing(upper))
+    assert again.outcome == "done", again.result

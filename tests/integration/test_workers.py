@@ -258,7 +258,6 @@ async def run_while_bob_cuts(bench: Bench, key: int) -> tuple[Ran, int]:
     return await bench.run(bench.form(doubling()), meddle=count_and_cut), updates
 
 
-@pytest.mark.usefixtures("one_after_another")
 async def test_a_range_that_is_cut_under_a_batch_makes_the_batch_smaller(postgres_bench: Bench) -> None:
     bench = postgres_bench
     fill(bench, 3 * BATCH)
@@ -270,7 +269,6 @@ async def test_a_range_that_is_cut_under_a_batch_makes_the_batch_smaller(postgre
     bench.assert_done(3 * BATCH)
 
 
-@pytest.mark.usefixtures("one_after_another")
 @pytest.mark.parametrize("key", [3 * (BATCH - 1), 3 * BATCH])
 async def test_a_batch_that_ends_before_the_cut_or_at_it_is_kept(postgres_bench: Bench, key: int) -> None:
     bench = postgres_bench
@@ -540,18 +538,7 @@ async def test_a_migration_waits_for_what_it_depends_on_however_many_workers_are
     assert order == ["first", "first", "second", "second"]
 
 
-async def test_more_workers_than_connections_take_turns(postgres_bench: Bench) -> None:
-    fill(postgres_bench)
-    with anyio.fail_after(120):
-        report, _ = await run_both(
-            postgres_bench, {"first": doubling(), "second": doubling()}, workers=4, connections=2
-        )
-    assert [result.outcome for result in report.results] == ["done", "done"]
-    assert postgres_bench.pending() == 0
-
-
-@pytest.mark.usefixtures("one_after_another")
-async def test_more_workers_than_connections_open_no_more(postgres_bench: Bench) -> None:
+async def test_more_workers_than_connections_take_turns_and_open_no_more(postgres_bench: Bench) -> None:
     fill(postgres_bench)
     opened_now: list[object] = []
     with anyio.fail_after(120):

@@ -1,27 +1,11 @@
 """Work with something going on beside it that ends with it, or ends it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
-from anyio.abc import TaskGroup
 
 T = TypeVar("T")
-
-
-@asynccontextmanager
-async def company() -> AsyncIterator[TaskGroup]:
-    """Tasks that are cancelled when the block ends; an error of the block is raised as it is."""
-    failures: list[Exception] = []
-    async with anyio.create_task_group() as group:
-        try:
-            yield group
-        except Exception as error:
-            failures.append(error)
-        group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
 
 
 Companion = Callable[[], Coroutine[Any, Any, None]]

@@ -2,10 +2,12 @@
 was one."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,12 +17,16 @@ from datamigrate.authoring.row import row_type
 from datamigrate.doing.fitting import fits, wanted_by
 
 LONGEST = 1.0
-"""Seconds that an UPDATE may call the function, and keep everybody else from writing."""
+"""Seconds that an UPDATE may call the function, and keep everybody else from writing. A call that has begun is waited
+for: Python cannot end it."""
+
+TAKEN_AS_THEY_ARE = (int, float, str, bytes, bool, type(None))
+"""What a function of SQLite's may return, and means the same as a parameter of this type."""
 
 
 class NotInside(Exception):
     """What has to be done from outside: the function is not quick any more, leaves a row alone, or returns what does
-    not fit."""
+    not fit, or what the driver would convert."""
 
 
 Asked = Callable[..., Any]
@@ -29,12 +35,14 @@ Asked = Callable[..., Any]
 
 @dataclass(eq=False)
 class Caller:
-    """The function as a database calls it from within an UPDATE, for each value that it writes to a row."""
+    """The function as a database calls it from within an UPDATE, for each value that it writes to a row; in the context
+    of the task that has made this, as everywhere else."""
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
     width: int
     dialect: sa.Dialect
+    _context: Context = field(default_factory=copy_context, init=False)
     _late: list[bool] = field(default_factory=list, init=False)
     _last: list[Any] = field(default_factory=list, init=False)
 
@@ -42,7 +50,13 @@ class Caller:
     def functions(self) -> Mapping[str, Asked]:
         """What the database is lent: `datamigrate_value_0` and so on."""
         ask = self._ask() if len(self.types) == 1 else self._once_a_row(self._ask())
-        return {f"datamigrate_value_{i}": self._value(i, ask) for i in range(len(self.types))}
+        values = (self._value(i, ask) for i in range(len(self.types)))
+        return {f"datamigrate_value_{i}": partial(self._context.run, value) for i, value in enumerate(values)}
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether a call that should have ended has not."""
+        return bool(self._late)
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
@@ -80,9 +94,9 @@ class Caller:
         return ask_once
 
     def _value(self, number: int, ask: Asked) -> Asked:
-        name, kind, fitting = self.form.written[number], self.types[number], set[type]()
+        name, kind, fitting, plain = self.form.written[number], self.types[number], set[type](), set[type]()
         accepted = wanted_by(self.form)[name]
-        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect)
+        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect) or _as_it_is
 
         def value(*arguments: Any) -> Any:
             value = ask(*arguments)[name]
@@ -90,7 +104,12 @@ class Caller:
                 if accepted and not fits(type(value), accepted):
                     raise NotInside
                 fitting.add(type(value))
-            return make(value) if make else value
+            made = value if make is _as_it_is else make(value)
+            if type(made) not in plain:
+                if not _is_taken_as_it_is(type(made)):
+                    raise NotInside
+                plain.add(type(made))
+            return made
 
         return value
 
@@ -101,3 +120,12 @@ class Caller:
         if not any(converters):
             return None
         return lambda values: tuple(c(v) if c else v for c, v in zip(converters, values, strict=True))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _is_taken_as_it_is(kind: type) -> bool:
+    """Whether the driver makes nothing else of a parameter: adapters are no business of what a function returns."""
+    return kind in TAKEN_AS_THEY_ARE and (kind, sqlite3.PrepareProtocol) not in sqlite3.adapters

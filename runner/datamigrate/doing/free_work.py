@@ -22,7 +22,7 @@ class FreeWork:
     form: FreeForm
 
     holds_rows = False
-    is_rowwise = False
+    is_overdue = False
     has_slices = False
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:

@@ -57,7 +57,8 @@ class InsideWork(ComputeWork):
             async with self.changing(connection, chosen.bounds, thorough):
                 rows = await self._update(connection, chosen.bounds)
         except Exception as error:
-            if not isinstance(cause_of(error), DBAPIError):
+            # what a function ran out of comes out by itself, and names no row
+            if not isinstance(cause_of(error), DBAPIError | MemoryError):
                 raise
             self.manner.stays_outside = True
             raise Unprepared from error
@@ -67,6 +68,11 @@ class InsideWork(ComputeWork):
     def holds_rows(self) -> bool:
         """Not while the function is called from within the database."""
         return not self.manner.is_quick or self.manner.stays_outside
+
+    @property
+    def is_overdue(self) -> bool:
+        """While a call of the function has not ended that should have."""
+        return any(caller.is_overdue for caller in self._callers.values())
 
     async def _update(self, connection: AsyncConnection, bounds: Bounds) -> int:
         caller, began = self._caller(connection.dialect), time.monotonic()
@@ -89,11 +95,13 @@ class InsideWork(ComputeWork):
 
 def may_be_called_inside(form: ComputeRows, keyset: Keyset, dialect: sa.Dialect) -> bool:
     """Whether the function can be handed the values as the database has them, and the database those that it
-    gives: not where SQL of an author's type is around them."""
+    gives: not where SQL of an author's type is around them, or another column has a value by itself for each row."""
     kinds = [column.type.dialect_impl(dialect) for column in (*form.reads, *form.writes)]
     is_plain = all(
         kind.column_expression(sa.column("c", kind)) is None
         and kind.bind_expression(sa.bindparam("c", type_=kind)) is None
         for kind in kinds
     )
+    by_itself = (getattr(column, "onupdate", None) for column in form.table.columns)
+    is_plain = is_plain and not any(value is not None and not value.is_clause_element for value in by_itself)
     return is_plain and len(keyset.names) + len(form.reads) <= MOST_ARGUMENTS

@@ -71,7 +71,7 @@ class Overcoming:
 
     async def _past_poison(self, search: Search, raised: Exception) -> Change:
         """Do what is before the row that fails, then set it aside, or raise what it failed with."""
-        stint = self.stint
+        stint, self.batching.ahead = self.stint, None
         start, end = stint.mine.cursor, stint.mine.upper
         poison = await search.poison_in(stint.mine, stint.pace, raised, partial(self._do_up_to, end))
         if poison is not None:

@@ -36,19 +36,10 @@ class Rest:
             if left > LOOK_UP:
                 await self._look_up()
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether anything holds the next batch back."""
-        return self._standstill.is_wanted
-
-    async def while_held_back(self) -> None:
-        """Wait for as long as anything says so."""
-        await self._standstill.wait()
-
-    @property
-    def _standstill(self) -> Standstill:
+    async def while_held_back(self) -> bool:
+        """Wait for as long as anything says so. Whether it waited."""
         stint = self.stint
-        return Standstill(stint.place, stint.name, stint.effort, self._keep, self._look_up)
+        return await Standstill(stint.place, stint.name, stint.effort, self._keep, self._look_up).wait()
 
     def _pause_after(self, seconds: float) -> float:
         settings = self.stint.settings

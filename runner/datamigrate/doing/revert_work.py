@@ -35,7 +35,7 @@ class RevertWork:
     logs: Mapping[str, UndoLog]
 
     holds_rows = False
-    is_rowwise = False
+    is_overdue = False
     has_slices = True
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:

@@ -38,13 +38,17 @@ class RowsWork(ABC):
     dialect: Dialect
     columns: tuple[str, ...]
     keeping: Keeping = field(default=NOTHING_KEPT, kw_only=True)
-    is_rowwise: bool = field(default=False, kw_only=True)
 
     has_slices = True
 
     @property
     def holds_rows(self) -> bool:
         """Not if the database does it all."""
+        return False
+
+    @property
+    def is_overdue(self) -> bool:
+        """The database ends what takes too long."""
         return False
 
     @cached_property

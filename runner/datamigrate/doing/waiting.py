@@ -30,18 +30,16 @@ class Standstill:
     keep: Callable[[str | None], Awaitable[None]]
     look_up: Callable[[], Awaitable[None]]
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether there is anything to wait for."""
-        return self._why() is not None
-
-    async def wait(self) -> None:
-        """Wait for as long as anything says so; a stop or an operator's word ends it too."""
+    async def wait(self) -> bool:
+        """Wait for as long as anything says so; a stop or an operator's word ends it too. Whether it waited."""
+        if self._why() is None:
+            return False
         while self._why():
             if self.effort.waiting is None:
                 await self._wait_and_speak()
             else:
                 await anyio.sleep(LOOK_ROUND)
+        return True
 
     def _why(self) -> str | None:
         why = self.place.why_wait(self.name)

@@ -3,7 +3,6 @@
 import time
 from dataclasses import dataclass, replace
 
-from datamigrate.doing.accompanying import company
 from datamigrate.doing.announcing import count_batch
 from datamigrate.doing.batching import Batching
 from datamigrate.doing.overcoming import Overcoming
@@ -26,12 +25,8 @@ class Walking:
 
     async def walk(self) -> str | None:
         """Batch after batch until the range is exhausted, or the reason to stop before."""
-        async with company() as group:
-            return await self._walk(Batching(self.stint, group))
-
-    async def _walk(self, batching: Batching) -> str | None:
         stint, retried = self.stint, self.persistence.retried
-        rest = Rest(stint, self.persistence)
+        batching, rest = Batching(stint), Rest(stint, self.persistence)
         overcoming = Overcoming(stint, batching, self.persistence)
         stint.begin_at_a_pace()
         await retried(self._begin)
@@ -40,16 +35,14 @@ class Walking:
         while not stint.mine.exhausted:
             if why := self._why_leave():
                 return why
-            if rest.is_wanted:
-                await batching.let_go()
-                await rest.while_held_back()
-                batching.since = time.monotonic()
+            if await rest.while_held_back():
+                batching.ahead, batching.since = None, time.monotonic()
                 continue
             began = time.monotonic()
             try:
                 change = await overcoming.batch_that_fits()
             except Cut:
-                stint.claim = await retried(self._reread)
+                stint.claim, batching.ahead = await retried(self._reread), None
                 continue
             count_batch(stint, change, time.monotonic() - began)
             await rest.after(time.monotonic() - began)

@@ -63,8 +63,8 @@ class Work(Protocol):
     has_slices: bool
 
     @property
-    def is_rowwise(self) -> bool:
-        """Whether it is known that what it does to a row depends on that row alone."""
+    def is_overdue(self) -> bool:
+        """Whether something that should have ended by now goes on in a transaction, and nobody can end it."""
 
     @property
     def holds_rows(self) -> bool:

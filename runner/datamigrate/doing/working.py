@@ -12,7 +12,6 @@ from datamigrate.database.database import Database
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.examining import examine
 from datamigrate.database.keyset import Keyset
-from datamigrate.database.rowwise import is_rowwise
 from datamigrate.doing.compute_work import ComputeWork
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.free_work import FreeWork
@@ -37,14 +36,13 @@ async def work_for(
         return FreeWork(form)
     async with database.looking() as connection:
         examined = await examine(connection, dialect, script.name, form)
-        rowwise = await is_rowwise(connection, dialect, form)
         if inside and isinstance(form, ComputeRows):
             inside = await _may_be_inside(connection, dialect, form, examined.keyset)
     keeping: Keeping = NOTHING_KEPT
     if undo is not None:
         keeping = await keeping_for(database, script.name, form, examined.keyset, undo)
     if not isinstance(form, ComputeRows):
-        return SetWork(form, examined.keyset, dialect, examined.columns, keeping=keeping, is_rowwise=rowwise)
+        return SetWork(form, examined.keyset, dialect, examined.columns, keeping=keeping)
     waits, identity = inspect.iscoroutinefunction(form.function), script.migration
     elsewhere = Elsewhere(identity.file, identity.checksum, CapacityLimiter(workers))
     return (InsideWork if inside else ComputeWork)(
@@ -56,7 +54,6 @@ async def work_for(
         identity.file,
         elsewhere if workers > 1 and not waits and identity.file.exists() else None,
         keeping=keeping,
-        is_rowwise=rowwise,
     )
 
 

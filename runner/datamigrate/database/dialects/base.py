@@ -1,6 +1,6 @@
 """What the runner asks of a database beyond SQLAlchemy."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -132,12 +132,6 @@ class Dialect(Protocol):
     async def has_triggers(self, connection: AsyncConnection, table: sa.TableClause) -> bool:
         """Whether anything but what is written to its rows may happen when they are; asked where functions can be
         called."""
-
-    async def is_left_to_itself(
-        self, connection: AsyncConnection, table: sa.TableClause, functions: Collection[str]
-    ) -> bool:
-        """Whether a statement that calls these functions on a row of the table is known to look at no other row, and
-        nothing else happens when the row is written; asked where others read while one writes."""
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]

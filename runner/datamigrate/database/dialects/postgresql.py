@@ -3,7 +3,7 @@
 import math
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -85,22 +85,6 @@ WHERE x.indrelid = CAST(CAST(:relation AS text) AS regclass) AND NOT x.indisvali
 _HEIRS = """
 SELECT i.inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhparent
 WHERE c.oid = CAST(CAST(:relation AS text) AS regclass) AND c.relkind IN ('r', 'f') ORDER BY 1
-"""
-
-_LEFT_TO_ITSELF = """
-WITH RECURSIVE family AS (
-    SELECT CAST(CAST(CAST(:relation AS text) AS regclass) AS oid) AS member
-    UNION SELECT inhrelid FROM pg_inherits JOIN family ON inhparent = member
-)
-SELECT NOT EXISTS (
-    SELECT FROM pg_trigger JOIN family ON tgrelid = member WHERE NOT tgisinternal
-) AND NOT EXISTS (
-    SELECT FROM pg_class c JOIN family ON c.oid = member
-    WHERE c.relkind NOT IN ('r', 'p') OR c.relhasrules OR c.relrowsecurity
-) AND NOT EXISTS (
-    SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.proname = ANY(CAST(:functions AS text[])) AND (n.nspname <> 'pg_catalog' OR p.proparallel <> 's')
-)
 """
 
 _TOUCHED = "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
@@ -293,14 +277,6 @@ class PostgreSQL:
     async def has_triggers(self, connection: AsyncConnection, table: sa.TableClause) -> bool:
         """Nobody needs to know."""
         raise NotImplementedError
-
-    async def is_left_to_itself(
-        self, connection: AsyncConnection, table: sa.TableClause, functions: Collection[str]
-    ) -> bool:
-        """Not with triggers, rules or policies, nor with functions that are not the server's own. Of its own, those
-        that read tables are not safe for parallel workers; what has no entry is no function, but grammar."""
-        asked = {"relation": _quoted(table), "functions": list(functions)}
-        return bool(await connection.scalar(sa.text(_LEFT_TO_ITSELF), asked))
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]

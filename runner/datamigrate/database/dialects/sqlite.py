@@ -3,7 +3,8 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,6 +29,9 @@ from datamigrate.database.faults import Fault
 from datamigrate.thought.health import Reading
 from datamigrate.thought.plans import MANY_ROWS, Slow, Walk
 from datamigrate.thought.sqlite_plans import Step, may_be_slow, slow_steps, tables_in
+
+ABORT_TIMEOUT = 2.0
+"""Seconds for the driver's thread to hear that its statement is to end."""
 
 MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
@@ -67,9 +71,13 @@ class SQLite:
         """Nothing more to set: the only lock there is was taken when the transaction began."""
 
     async def interrupt(self, driver: Any) -> None:
-        """Abort the statement that runs in aiosqlite's thread, or is about to, and give the lock back."""
-        ending = asyncio.ensure_future(_roll_back_and_close(driver))
-        while not ending.done():
+        """Abort the statement that runs in aiosqlite's thread, or is about to, and give the lock back. One that is
+        within a function of a script's may never hear of it: then the lock is free once the process has ended."""
+        ending, give_up = (
+            asyncio.ensure_future(_roll_back_and_close(driver)),
+            time.monotonic() + ABORT_TIMEOUT,
+        )
+        while not ending.done() and time.monotonic() < give_up:
             with suppress(ValueError):  # closed already
                 await driver.interrupt()
             await asyncio.wait([ending], timeout=TRY_AGAIN)
@@ -194,12 +202,6 @@ class SQLite:
             "WHERE type = 'trigger' AND lower(tbl_name) = lower(:table) LIMIT 1"
         )
         return await connection.scalar(known, {"table": table.name}) is not None
-
-    async def is_left_to_itself(
-        self, connection: AsyncConnection, table: sa.TableClause, functions: Collection[str]
-    ) -> bool:
-        """Nobody needs to know."""
-        raise NotImplementedError
 
     async def lend_functions(
         self, connection: AsyncConnection, functions: Mapping[str, Callable[..., Any]]
