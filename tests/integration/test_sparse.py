@@ -2,17 +2,20 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
+import datamigrate
 from datamigrate.database.database import Database
 from datamigrate.doing.settings import Settings
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.events import BatchDone, Sweeping
-from workbench import DOUBLED, FORMS, Bench, each_batch, opened
+from workbench import BATCH, DOUBLED, FORMS, ITEM, PENDING, Bench, each_batch, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -126,3 +129,51 @@ async def test_rows_outside_of_the_batch_are_not_locked(postgres_bench: Bench) -
     ran = await bench.run(bench.form(each_batch(double)))
     assert ran.outcome == "done", ran.result
     assert free == [8, 8, 8]
+
+
+OTHER = sa.table("other", sa.column("item_id", sa.Integer), sa.column("kind", sa.Integer))
+THEIRS = OTHER.c.item_id == ITEM.c.id
+BELONGING = {
+    "some": (sa.exists().where(THEIRS), "id IN (SELECT item_id FROM other)"),
+    "none": (
+        ~sa.exists().where(OTHER.c.kind == 1, THEIRS),
+        "id NOT IN (SELECT item_id FROM other WHERE kind = 1)",
+    ),
+    "two": (
+        sa.select(sa.func.count()).select_from(OTHER).where(THEIRS).scalar_subquery() == 2,
+        "id IN (SELECT item_id FROM other GROUP BY item_id HAVING count(*) = 2)",
+    ),
+    "none of its twins": (
+        ~sa.exists(
+            sa.select(OTHER.c.kind).where(ITEM.c.id == OTHER.c.item_id, OTHER.c.kind == ITEM.c.old % 3)
+        ),
+        "NOT EXISTS (SELECT 1 FROM other WHERE item_id = item.id AND kind = item.old % 3)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BELONGING)
+@pytest.mark.parametrize("deletes", [False, True])
+async def test_rows_are_chosen_by_what_belongs_to_them_in_whatever_batch_they_are(
+    bench: Bench, what: str, deletes: bool
+) -> None:
+    chance, rows = random.Random(what), 20 * BATCH
+    bench.table(rows=((i,) for i in chance.sample(range(1000), rows)))
+    bench.database.execute("CREATE TABLE other (item_id INTEGER, kind INTEGER)")
+    ids = [i for (i,) in bench.database.rows("SELECT id FROM item")]
+    for _ in range(rows):
+        bench.database.execute(
+            "INSERT INTO other VALUES (:i, :kind)", i=chance.choice(ids), kind=chance.randint(0, 2)
+        )
+    pending, said = BELONGING[what]
+    wanted = {i for (i,) in bench.database.rows(f"SELECT id FROM item WHERE {said}")}
+    assert 0 < len(wanted) < rows
+    form = (
+        datamigrate.delete_rows(ITEM, pending=pending)
+        if deletes
+        else datamigrate.update_rows(ITEM, pending=PENDING & pending, values={ITEM.c.new: ITEM.c.old * 2})
+    )
+    ran = await bench.run(bench.form(form))
+    assert ran.outcome == "done", ran.result
+    left = {i for (i,) in bench.database.rows("SELECT id FROM item WHERE new IS NULL")}
+    assert set(ids) - left == wanted

@@ -8,12 +8,13 @@ from sqlalchemy.sql.elements import Grouping
 
 from datamigrate.authoring.forms import ComputeRows, DeleteRows, RowsForm, UpdateRows
 from datamigrate.database.keyset import Keyset, column_of, one_of, within
+from datamigrate.database.narrowed import narrowed
 from datamigrate.words.migration import Bounds, Key
 
 
 def rows_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
     """The batch's rows: in its slice, and pending still."""
-    return sa.and_(within(keyset, bounds), form.pending)
+    return sa.and_(within(keyset, bounds), narrowed(keyset, bounds, form.pending))
 
 
 def update(form: UpdateRows, keyset: Keyset, bounds: Bounds) -> sa.Update:

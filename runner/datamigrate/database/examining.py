@@ -58,7 +58,7 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
     facts = await _named(connection, form, facts)
     _check_columns(name, form, facts)
     _refuse_generated(name, form, facts)
-    keyset = _keyset(name, form, facts)
+    keyset = replace(_keyset(name, form, facts), is_strict=dialect.is_strict)
     _refuse_key_writes(name, form, keyset)
     _refuse_masked_key(name, form, keyset)
     _check_unique(name, keyset, facts)

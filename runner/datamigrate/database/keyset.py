@@ -18,11 +18,13 @@ _LOWER, _UPPER, _PASSED = "datamigrate_lower", "datamigrate_upper", "datamigrate
 
 @dataclass(frozen=True, eq=False)
 class Keyset:
-    """A table and the columns it is walked by; `types` are the database's own."""
+    """A table and the columns it is walked by; `types` are the database's own, and where it `is_strict`, a column has no
+    values of another one."""
 
     table: sa.TableClause
     names: tuple[str, ...]
     types: tuple[sa.types.TypeEngine[Any], ...]
+    is_strict: bool = False
 
     @property
     def columns(self) -> tuple[sa.ColumnElement[Any], ...]:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.keyset import Keyset, last_key, nth_key, nth_parameters
+from datamigrate.database.narrowed import narrowed
 from datamigrate.database.repeated import Repeated
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.migration import Bounds, Key, KeyValue
@@ -47,7 +48,9 @@ class Choosing:
 
     @cached_property
     def _pending(self) -> Repeated[sa.Select[Any]]:
-        return Repeated(lambda bounds: nth_key(self.keyset, bounds, 1, self.pending))
+        return Repeated(
+            lambda bounds: nth_key(self.keyset, bounds, 1, narrowed(self.keyset, bounds, self.pending))
+        )
 
     async def _nth(
         self, connection: AsyncConnection, keys: Repeated[sa.Select[Any]], bounds: Bounds, n: int

@@ -53,14 +53,16 @@ class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
     One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
-    that `calls_functions` can call Python from within a statement. Batches of more than `most_rows` are no faster, and
-    keep others waiting. Of its health it tells the `signals`.
+    that `calls_functions` can call Python from within a statement; one that `is_strict` has only values of its
+    type in a column. Batches of more than `most_rows` are no faster, and keep others waiting. Of its health it tells
+    the `signals`.
     """
 
     name: str
     signals: frozenset[str]
     reads_while_writing: bool
     calls_functions: bool
+    is_strict: bool
     most_rows: int
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:

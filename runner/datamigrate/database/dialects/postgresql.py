@@ -104,6 +104,7 @@ class PostgreSQL:
     signals = frozenset({*STATEMENTS, POOL_WAIT})
     reads_while_writing = True
     calls_functions = False
+    is_strict = True
     most_rows = 20_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:

@@ -55,6 +55,7 @@ class SQLite:
     signals = frozenset({"wal_size"})
     reads_while_writing = False
     calls_functions = True
+    is_strict = False
     most_rows = 100_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
