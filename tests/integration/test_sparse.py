@@ -177,3 +177,15 @@ async def test_rows_are_chosen_by_what_belongs_to_them_in_whatever_batch_they_ar
     assert ran.outcome == "done", ran.result
     left = {i for (i,) in bench.database.rows("SELECT id FROM item WHERE new IS NULL")}
     assert set(ids) - left == wanted
+
+
+async def test_a_key_may_be_larger_than_what_refers_to_it_can_hold(postgres_bench: Bench) -> None:
+    bench, first = postgres_bench, 2**40
+    bench.table("id BIGINT PRIMARY KEY", rows=((first + i,) for i in range(3 * BATCH)))
+    bench.database.execute("CREATE TABLE other (item_id INTEGER, kind INTEGER)")
+    form = datamigrate.update_rows(
+        ITEM, pending=PENDING & ~sa.exists().where(THEIRS), values={ITEM.c.new: ITEM.c.old * 2}
+    )
+    ran = await bench.run(bench.form(form))
+    assert ran.outcome == "done", ran.result
+    bench.assert_done(3 * BATCH)

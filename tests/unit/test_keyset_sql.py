@@ -106,12 +106,12 @@ def test_a_slice_is_a_condition_on_the_key(
         ),
         (
             pending_keys(ORDERS, UNPAID, ORDERS_SLICE, limit=20),
-            "SELECT orders.tenant_id AS tenant_id, orders.id AS id FROM orders WHERE orders.paid IS 0 "
-            "AND (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
-            "LIMIT ? OFFSET ?",
-            "SELECT orders.tenant_id AS tenant_id, orders.id AS id FROM orders WHERE orders.paid IS false "
-            "AND (orders.tenant_id, orders.id) > ($1, $2) AND (orders.tenant_id, orders.id) <= ($3, $4) "
-            "LIMIT $5::INTEGER",
+            "SELECT orders.tenant_id AS tenant_id, orders.id AS id FROM orders "
+            "WHERE (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
+            "AND orders.paid IS 0 LIMIT ? OFFSET ?",
+            "SELECT orders.tenant_id AS tenant_id, orders.id AS id FROM orders "
+            "WHERE (orders.tenant_id, orders.id) > ($1, $2) AND (orders.tenant_id, orders.id) <= ($3, $4) "
+            "AND orders.paid IS false LIMIT $5::INTEGER",
         ),
         (
             null_keys(USERS),

@@ -134,7 +134,8 @@ def pending_keys(
     keyset: Keyset, pending: sa.ColumnElement[bool], bounds: Bounds | None = None, limit: int | None = None
 ) -> sa.Select[Any]:
     """Keys of pending rows, in no order: the whole table's, or a slice's."""
-    inside = [pending] + ([] if bounds is None else [within(keyset, bounds)])
+    # in this order, for a parameter has the type of the column that it is compared with first
+    inside = ([] if bounds is None else [within(keyset, bounds)]) + [pending]
     return sa.select(*keyset.columns).where(*inside).limit(limit)
 
 

@@ -19,6 +19,8 @@ def narrowed(keyset: Keyset, bounds: Bounds, pending: sa.ColumnElement[bool]) ->
     """
     if not keyset.is_strict or len(keyset.names) > 1 or not isinstance(keyset.types[0], sa.Integer):
         return pending
+    if not any(isinstance(element, sa.Select) for element in visitors.iterate(pending)):
+        return pending
 
     def repeated(element: Any, **_: Any) -> Any:
         if not isinstance(element, sa.Select):
