@@ -20,7 +20,8 @@ from workbench import GIVES_A_NEW_VALUE, with_settings
 
 ROWS = 400
 LEVELS = ("read committed", "repeatable read", "serializable")
-ROUNDS = 10
+ROUNDS = 30
+BATCH = 40
 CONTENDING = ["update", "compute", "each batch"]  # the others write too little at a time, or take rows away
 
 
@@ -36,7 +37,9 @@ def test_deadlocks_and_serialization_failures_cost_retries_and_no_row(
         f"SET default_transaction_isolation = '{level}';"
     )
     conflicts = count(f"concurrent writers, {level}", form, "postgresql")
-    settings = with_settings(first_rows=40, max_attempts=1000, limits=Limits(600, 40, 40), pause=0.005)
+    settings = with_settings(
+        first_rows=BATCH, max_attempts=1000, limits=Limits(600, BATCH, BATCH), pause=0.005
+    )
     for _ in range(ROUNDS):
         field.put_back()
         with writing(field), started(field.order(form, settings=settings)) as running:
@@ -53,14 +56,15 @@ def test_deadlocks_and_serialization_failures_cost_retries_and_no_row(
 
 @contextmanager
 def writing(field: Field) -> Iterator[None]:
-    """Two writers, each of which changes some rows in a transaction, the last row first."""
+    """Four writers, each of which changes some rows of one batch, or two, in a transaction, the last row first."""
     stop, chances = threading.Event(), chance()
 
     def write() -> None:
         engine = sa.create_engine(field.database.sync_url, poolclass=sa.pool.NullPool)
         with engine.connect() as connection:
             while not stop.is_set():
-                some = sorted((3 * chances.randrange(ROWS) for _ in range(4)), reverse=True)
+                first = chances.randrange(ROWS - BATCH)
+                some = sorted((3 * (first + chances.randrange(BATCH)) for _ in range(4)), reverse=True)
                 try:
                     for key in some:
                         connection.execute(sa.text("UPDATE item SET old = old WHERE id = :id"), {"id": key})
@@ -70,7 +74,7 @@ def writing(field: Field) -> Iterator[None]:
                     connection.rollback()
         engine.dispose()
 
-    threads = [threading.Thread(target=write) for _ in range(2)]
+    threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
