@@ -23,6 +23,11 @@ def _give_up(attempt: "asyncio.Future[Connection]") -> None:
         attempt.result().terminate()
 
 
+def _forget(request: "asyncio.Future[None]") -> None:
+    if not request.cancelled():
+        request.exception()
+
+
 class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped there
     """A connection of the driver. Its `settings` go with the next BEGIN, and with that one only."""
 
@@ -31,6 +36,16 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped there
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.settings = ""
+
+    async def _cancel(self, *arguments: Any, **options: Any) -> None:
+        # it connects, too, and is cancelled when this connection breaks meanwhile
+        request = asyncio.ensure_future(super()._cancel(*arguments, **options))
+        try:
+            await asyncio.shield(request)
+        except asyncio.CancelledError:
+            request.add_done_callback(_forget)
+        finally:
+            self._cancellations.discard(asyncio.current_task())
 
     async def set_locally(self, settings: str) -> None:
         """Have these settings hold in the transaction that is open, or in the one that begins next."""
