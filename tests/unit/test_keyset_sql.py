@@ -105,7 +105,7 @@ def test_a_slice_is_a_condition_on_the_key(
             "SELECT users.id AS id FROM users WHERE users.email_key IS NULL",
         ),
         (
-            pending_keys(ORDERS, UNPAID, ORDERS_SLICE, limit=20),
+            pending_keys(ORDERS, sa.and_(within(ORDERS, ORDERS_SLICE), UNPAID), limit=20),
             "SELECT orders.tenant_id AS tenant_id, orders.id AS id FROM orders "
             "WHERE (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
             "AND orders.paid IS 0 LIMIT ? OFFSET ?",

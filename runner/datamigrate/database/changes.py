@@ -14,6 +14,7 @@ from datamigrate.words.migration import Bounds, Key
 
 def rows_of(form: RowsForm, keyset: Keyset, bounds: Bounds) -> sa.ColumnElement[bool]:
     """The batch's rows: in its slice, and pending still."""
+    # in this order, for a parameter has the type of the column that it is compared with first
     return sa.and_(within(keyset, bounds), narrowed(keyset, bounds, form.pending))
 
 

@@ -130,13 +130,9 @@ def last_pending(keyset: Keyset, pending: sa.ColumnElement[bool], n: int) -> sa.
     return sa.select(*keyset.columns).where(pending).order_by(*backwards).limit(1).offset(n - 1)
 
 
-def pending_keys(
-    keyset: Keyset, pending: sa.ColumnElement[bool], bounds: Bounds | None = None, limit: int | None = None
-) -> sa.Select[Any]:
-    """Keys of pending rows, in no order: the whole table's, or a slice's."""
-    # in this order, for a parameter has the type of the column that it is compared with first
-    inside = ([] if bounds is None else [within(keyset, bounds)]) + [pending]
-    return sa.select(*keyset.columns).where(*inside).limit(limit)
+def pending_keys(keyset: Keyset, pending: sa.ColumnElement[bool], limit: int | None = None) -> sa.Select[Any]:
+    """Keys of the rows that are `pending`, in no order."""
+    return sa.select(*keyset.columns).where(pending).limit(limit)
 
 
 def any_key(keyset: Keyset) -> sa.Select[Any]:

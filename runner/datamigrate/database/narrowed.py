@@ -25,11 +25,10 @@ def narrowed(keyset: Keyset, bounds: Bounds, pending: sa.ColumnElement[bool]) ->
     def repeated(element: Any, **_: Any) -> Any:
         if not isinstance(element, sa.Select):
             return None
-        others = [_equated(keyset, term) for term in _terms(element.whereclause)]
         if not _is_correlated(keyset, element):
             return element
-        for other in others:
-            if other is not None:
+        for term in _terms(element.whereclause):
+            if (other := _equated(keyset, term)) is not None:
                 element = element.where(within(Keyset(other.table, (other.name,), keyset.types), bounds))
         return element
 
@@ -63,7 +62,5 @@ def _is_plain(side: Any) -> bool:
 
 def _is_correlated(keyset: Keyset, select: sa.Select[Any]) -> bool:
     """Whether the table in it is the one around it, and not one of its own."""
-    by_itself = select._auto_correlate and not select._from_obj and not select._setup_joins
-    return by_itself or (
-        keyset.table in select._correlate and not select._from_obj and not select._setup_joins
-    )
+    has_joins = bool(select._from_obj or select._setup_joins)
+    return not has_joins and (select._auto_correlate or keyset.table in select._correlate)

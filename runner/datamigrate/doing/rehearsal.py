@@ -207,10 +207,8 @@ class _Attempt:
         )
 
     def _forecast(self, samples: tuple[Sample, ...]) -> Forecast | None:
-        timings, limits = (
-            [sample.timing for sample in samples],
-            self.settings.limits_for(self.work.holds_rows),
-        )
+        timings = [sample.timing for sample in samples]
+        limits = self.settings.limits_for(self.work.holds_rows)
         rows = self.estimate.rows if self.estimate else 0
         if not self.work.has_slices:
             written = sum(sample.rows for sample in samples)

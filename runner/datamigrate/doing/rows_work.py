@@ -15,7 +15,6 @@ from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys
-from datamigrate.database.narrowed import narrowed
 from datamigrate.doing.choosing import Choosing, Slice, find_upper, first_key
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.failing import in_slice, show_keys
@@ -117,7 +116,7 @@ class RowsWork(ABC):
         self, connection: AsyncConnection, bounds: Bounds, most: int | None = None
     ) -> list[Key]:
         """The keys of the pending rows in a slice, in order."""
-        query = pending_keys(self.keyset, narrowed(self.keyset, bounds, self.form.pending), bounds, most)
+        query = pending_keys(self.keyset, changes.rows_of(self.form, self.keyset, bounds), limit=most)
         return [tuple(row) for row in await connection.execute(query.order_by(*self.keyset.columns))]
 
     async def pending_among(self, connection: AsyncConnection, keys: Sequence[Key]) -> frozenset[Key]:
@@ -159,8 +158,8 @@ class RowsWork(ABC):
                 )
 
     async def _pending(self, connection: AsyncConnection, bounds: Bounds) -> frozenset[Key]:
-        pending = narrowed(self.keyset, bounds, self.form.pending)
-        found = await connection.execute(pending_keys(self.keyset, pending, bounds))
+        rows = changes.rows_of(self.form, self.keyset, bounds)
+        found = await connection.execute(pending_keys(self.keyset, rows))
         return frozenset(tuple(row) for row in found)
 
 

@@ -14,7 +14,6 @@ from datamigrate.database.changes import images
 from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects.base import Timeouts, Traces
 from datamigrate.database.faults import Fault
-from datamigrate.database.keyset import pending_keys
 from datamigrate.doing.failing import cause_of, failed_batch
 from datamigrate.doing.narrowing import failing_row
 from datamigrate.doing.outbound import Outbound, listening
@@ -267,9 +266,7 @@ class Sampler:
             return []
         assert claim.upper is not None
         bounds = Bounds(claim.cursor, claim.upper)
-        query = pending_keys(self.work.keyset, self.work.form.pending, bounds, most)
-        found = await connection.execute(query.order_by(*self.work.keyset.columns))
-        return [tuple(row) for row in found]
+        return await self.work.keys_in(connection, bounds, most)
 
     async def _images(self, connection: AsyncConnection, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
         if not keys or not isinstance(self.work, RowsWork):

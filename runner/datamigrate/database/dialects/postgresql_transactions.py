@@ -1,21 +1,30 @@
 """Transactions on PostgreSQL: what is to hold in one is said in the same breath with its BEGIN."""
 
 import asyncio
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import asyncpg
 
+T = TypeVar("T")
+
 
 async def connect(*arguments: Any, **options: Any) -> "Connection":
-    """A new connection of the driver. Who waits for it may be cancelled; the driver itself, cancelled while it
-    connects, would leave an error behind that nobody asks for."""
-    attempt = asyncio.ensure_future(asyncpg.connect(*arguments, **options))
-    try:
-        connection: Connection = await asyncio.shield(attempt)
-    except asyncio.CancelledError:
-        attempt.add_done_callback(_give_up)
-        raise
+    """A new connection of the driver."""
+    connection: Connection = await _to_its_end(asyncpg.connect(*arguments, **options), _give_up)
     return connection
+
+
+async def _to_its_end(work: Awaitable[T], give_up: Callable[[asyncio.Future[T]], None]) -> T:
+    """Who waits for it may be cancelled; the driver itself, cancelled while it connects, would leave an error behind
+    that nobody asks for."""
+    attempt = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(attempt)
+    except asyncio.CancelledError:
+        attempt.add_done_callback(give_up)
+        raise
 
 
 def _give_up(attempt: "asyncio.Future[Connection]") -> None:
@@ -39,13 +48,9 @@ class Connection(asyncpg.Connection):  # type: ignore[misc] # untyped there
 
     async def _cancel(self, *arguments: Any, **options: Any) -> None:
         # it connects, too, and is cancelled when this connection breaks meanwhile
-        request = asyncio.ensure_future(super()._cancel(*arguments, **options))
-        try:
-            await asyncio.shield(request)
-        except asyncio.CancelledError:
-            request.add_done_callback(_forget)
-        finally:
-            self._cancellations.discard(asyncio.current_task())
+        with suppress(asyncio.CancelledError):
+            await _to_its_end(super()._cancel(*arguments, **options), _forget)
+        self._cancellations.discard(asyncio.current_task())
 
     async def set_locally(self, settings: str) -> None:
         """Have these settings hold in the transaction that is open, or in the one that begins next."""
