@@ -188,6 +188,7 @@ class Bench:
         meddle: Callable[[Database], None] | None = None,
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
+        others: Brake = lambda _: None,
         stop: Stop | None = None,
     ) -> Ran:
         """Run the script as a process of its own would; `meddle` gets at its connections first."""
@@ -204,6 +205,7 @@ class Bench:
                 wait=wait,
                 listen=listen,
                 brakes=brakes,
+                others=others,
                 stop=stop,
             )
 
@@ -219,6 +221,7 @@ class Bench:
         wait: bool = True,
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
+        others: Brake = lambda _: None,
         stop: Stop | None = None,
     ) -> Ran:
         """Run the script by an owner of its own on a database that is open already."""
@@ -228,7 +231,7 @@ class Bench:
         stop = stop or Stop(Budget(max_batches=max_batches))
         async with database.writing() as connection:
             await ledger.ensure(connection)
-        place = Workplace(database, ledger, stop, publish, wait, brakes=brakes)
+        place = Workplace(database, ledger, stop, publish, wait, brakes=brakes, others=others)
         plan = Plan((Step(script.migration, Action.RUN, "never run"),))
         report = await run_plan(place, plan, {script.name: script}, settings or self.settings, batch_size)
         return Ran(report.results[0], tuple(heard))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy as sa
 
 from at_once import wait_for
 from databases import ScratchDatabase
@@ -116,7 +117,28 @@ def test_doctor_tells_how_the_database_is(project: Project, database: ScratchDat
         "sqlite": ["WAL not checkpointed 0 B, lets a run go on (above 1.0 GB it waits)"],
         "postgresql": [
             "replica lag: nothing to measure here",
+            "other sessions at work 0, lets a run go on (above 0 it goes slowly)",
             "sessions waiting for locks 0, lets a run go on (above 4 it waits)",
         ],
     }
     assert told == lines[database.dialect]
+
+
+def test_it_makes_room_for_an_application_that_is_at_work(
+    postgres_project: Project, postgres_database: ScratchDatabase
+) -> None:
+    project, database = postgres_project, postgres_database
+    add_people(database, 3000)
+    project.write_script("full_name")
+    with database.engine.connect() as shop:
+        shop.execute(sa.text("SELECT 1"))
+        (told,) = [d["said"] for d in project.json("doctor")["diagnoses"] if "other sessions" in d["said"]]
+        assert told == "other sessions at work 1, slows a run down (above 0 it goes slowly)"
+        shop.execute(sa.text("SELECT 1"))
+        assert "makes room" not in project.quick("run", "--max-batches", "1", "--nice", "0", exits=75).err
+        shop.execute(sa.text("SELECT 1"))
+        heard = project.quick("run").err
+    assert "full_name: makes room for others (other sessions at work: 1)" in heard
+    assert "--nice 0" in heard
+    assert database.scalar("SELECT max(size) FROM datamigrate_range") <= 1000
+    assert named_people(database) == 3000

@@ -189,6 +189,22 @@ async def test_active_sessions_and_the_oldest_snapshot_are_those_of_others(
             await until(database, "active_sessions", 1)
 
 
+async def test_others_at_work_are_those_who_have_done_something_just_now_whatever_ours_are_called(
+    postgres_database: ScratchDatabase,
+) -> None:
+    scratch = postgres_database
+    ours = replace(scratch, url=f"{scratch.url}?application_name=shop")
+    async with opened(scratch) as one, opened(ours) as another:
+        for database in (one, another):
+            await read(database, "lock_waits")
+        await until(one, "others", 0)  # who made the database is not at work for long
+        with connected(scratch) as shop:
+            shop.execute(sa.text("SELECT 1"))
+            shop.rollback()
+            assert await read(one, "others") == await read(another, "others") == [Reading(1.0)]
+            await until(another, "others", 0)  # connected as before
+
+
 async def test_dead_rows_and_vacuum_of_the_table_are_seen_with_its_partitions(
     postgres_database: ScratchDatabase,
 ) -> None:
@@ -230,13 +246,16 @@ async def test_a_plain_role_is_told_what_it_may_not_see_and_sees_the_rest(
     try:
         plain = replace(scratch, url=_as(scratch.url, role), sync_url=_as(scratch.sync_url, role))
         async with opened(plain) as database:
-            signals = sorted(dialect_for("postgresql").signals)
-            found = dict(zip(signals, await read(database, *signals), strict=True))
+            assert await read(database, "others") == [Reading(0.0)]
+            with connected(scratch) as somebody:
+                somebody.execute(sa.text("SELECT 1"))
+                signals = sorted(dialect_for("postgresql").signals)
+                found = dict(zip(signals, await read(database, *signals), strict=True))
     finally:
         scratch.execute(f'DROP ROLE "{role}"')
     refused = {name: reading.trouble for name, reading in found.items() if reading.trouble}
     why = "the role sees its own sessions only; GRANT pg_read_all_stats to it"
-    assert refused == dict.fromkeys(("active_sessions", "autovacuum", "xmin_age"), why)
+    assert refused == dict.fromkeys(("active_sessions", "autovacuum", "others", "xmin_age"), why)
 
 
 def _as(url: str, role: str) -> str:

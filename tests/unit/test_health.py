@@ -13,6 +13,7 @@ from datamigrate.words.size import human_size, parse_size
 LAG = Guard("replica_lag", high=10, low=5)
 LOCKS = Guard("lock_waits", high=8, low=4)
 ASKED = Guard("function", 0, 0, closed=True)
+OTHERS = Guard("others", high=4, low=2, closed=True, slows=True)
 
 
 def why(guard: Guard, reading: Reading, holds: bool = False) -> str | None:
@@ -63,6 +64,22 @@ def test_what_cannot_be_read_holds_it_back_only_when_closed() -> None:
     assert why(closed, trouble) == "replica lag cannot be read: permission denied"
 
 
+@pytest.mark.parametrize(
+    ("reading", "acts", "slow"),
+    [
+        (Reading(5), False, "other sessions at work: 5"),
+        (Reading(4), False, None),
+        (Reading(4), True, "other sessions at work: 4"),
+        (Reading(2), True, None),
+        (Reading(trouble="no"), False, "other sessions at work cannot be read: no"),
+    ],
+)
+def test_some_slow_it_down_and_do_not_hold_it_back(reading: Reading, acts: bool, slow: str | None) -> None:
+    verdict = judge([LAG, OTHERS], {"others": reading}, ["others"] if acts else [])
+    assert (verdict.why, verdict.why_slow) == (None, slow)
+    assert verdict.acting == ({"others"} if slow else set())
+
+
 def test_somebody_elses_words_are_the_reason() -> None:
     assert why(ASKED, Reading(1.0, word="month's end")) == "month's end"
     assert why(ASKED, Reading(0.0)) is None
@@ -86,6 +103,18 @@ def test_every_signal_can_be_shown(name: str) -> None:
 )
 def test_how_a_signal_stands_can_be_told(reading: Reading, said: str) -> None:
     assert told(LAG, reading) == said
+
+
+@pytest.mark.parametrize(
+    ("reading", "said"),
+    [
+        (Reading(2), "other sessions at work 2, lets a run go on (above 4 it goes slowly)"),
+        (Reading(12), "other sessions at work 12, slows a run down (above 4 it goes slowly)"),
+        (Reading(trouble="no"), "other sessions at work cannot be read: no; a run goes slowly"),
+    ],
+)
+def test_what_slows_it_down_can_be_told_too(reading: Reading, said: str) -> None:
+    assert told(OTHERS, reading) == said
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,15 @@ def refusal(value: Any) -> str:
 
 def test_unless_told_otherwise_what_is_dangerous_is_watched_and_what_cannot_be_read_is_passed_over() -> None:
     assert guards() == DEFAULTS
-    assert set(DEFAULTS) == {"replica_lag", "lock_waits", "xmin_age", "wal_size"}
-    assert not any(guard.closed for guard in DEFAULT_GUARDS)
+    assert set(DEFAULTS) == {"replica_lag", "lock_waits", "xmin_age", "wal_size", "others"}
+    assert not any(guard.closed for guard in DEFAULT_GUARDS if not guard.slows)
+
+
+def test_others_slow_it_down_from_the_first_one_on_and_also_when_they_cannot_be_seen() -> None:
+    assert DEFAULTS["others"] == Guard("others", 0, 0, closed=True, slows=True)
+    assert guards(others=8)["others"] == Guard("others", 8, 4, closed=True, slows=True)
+    assert guards(others={"unreadable": "go on"})["others"] == Guard("others", 0, 0, slows=True)
+    assert "others" not in guards(others=False)
 
 
 @pytest.mark.parametrize(

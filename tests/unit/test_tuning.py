@@ -82,6 +82,29 @@ def test_who_is_nice_rests_in_proportion_to_the_work(settings: Settings, seconds
 
 
 @pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        (Settings(), Limits(max_rows=1_000, target_time=0.05)),
+        (Settings().suited(100_000), Limits(max_rows=1_000, target_time=0.05)),
+        (
+            Settings(limits=Limits(max_rows=300, target_time=0.01)),
+            Limits(max_rows=300, target_time=0.01),
+        ),
+        (for_script(Settings(), Options(batch_size=5_000), None), fixed(Limits(), 5_000)),
+    ],
+)
+def test_who_makes_room_has_small_batches_unless_their_size_is_said(
+    settings: Settings, limits: Limits
+) -> None:
+    assert settings.making_room.limits == limits
+
+
+@pytest.mark.parametrize(("workers", "rest"), [(1, 2.0), (2, 5.0), (4, 11.0)])
+def test_all_workers_who_make_room_work_as_much_together_as_one_would(workers: int, rest: float) -> None:
+    assert math.isclose(Settings(workers=workers).making_room.pause_after(1.0), rest)
+
+
+@pytest.mark.parametrize(
     ("pace", "rows", "expected"),
     [
         (Pace(500, 500), 10, Pace(10, 10)),

@@ -89,7 +89,9 @@ class Batching:
 
     @property
     def _may_read_ahead(self) -> bool:
-        return self.stint.place.database.dialect.reads_while_writing and not self.caution
+        # whoever rests anyway need not keep two of the database's cores busy at the same time
+        hurries = not (self.caution or self.stint.settings.nice)
+        return self.stint.place.database.dialect.reads_while_writing and hurries
 
     def _pace_ahead(self, portion: Portion) -> Pace:
         """The pace of the batch behind the one that is under way, while the time that one takes is not known."""

@@ -25,7 +25,7 @@ class Outcome(Enum):
 
 
 Brake = Callable[[str], str | None]
-"""Why the migration of this name has to wait now before its next batch, or None. It is asked between any two
+"""Why the migration of this name has to wait now before its next batch, or go slowly, or None. It is asked between any two
 batches, so it answers from what it knows already."""
 
 
@@ -33,7 +33,7 @@ batches, so it answers from what it knows already."""
 class Workplace:
     """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
     `allow_slow`, so is work whose every batch would read or sort a large table. Any of the `brakes` keeps a
-    migration waiting. What has a window is worked on within its `hours`."""
+    migration waiting; `others` tells for whom it makes room. What has a window is worked on within its `hours`."""
 
     database: Database
     ledger: Ledger
@@ -42,6 +42,7 @@ class Workplace:
     wait: bool = True
     allow_slow: bool = False
     brakes: tuple[Brake, ...] = ()
+    others: Brake = lambda _: None
     hours: Hours = ANY_HOUR
 
     def why_wait(self, name: str) -> str | None:
@@ -54,7 +55,7 @@ class Effort:
     """What the workers of this process have in common on one migration: what has been `done` so far, and how many
     rows of it `before`; when they `began`, whether there are ranges for others (`is_divided`), and how often the key
     space was swept; whether one of them has `failed`; the word of the operator who has `halted` them, and their
-    `tuning` by another; how many are `at_work`, what they are `waiting` for, and how many rows were found
+    `tuning` by another; for whom they make `room`; how many are `at_work`, what they are `waiting` for, and how many rows were found
     `quarantined` in the end; whether the end has been `told`, why the window is shut (`why_shut`), and what they have
     `stopped_for`."""
 
@@ -66,6 +67,7 @@ class Effort:
     failed: bool = False
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
+    room: str | None = None
     at_work: int = 0
     quarantined: int = 0
     waiting: str | None = None

@@ -12,6 +12,16 @@ FIRST_ROWS = 500
 
 MOST_WORKERS = 64
 
+ROOM_ROWS = 1_000
+"""Of a batch at most while room is made for others: few rows are locked, and little has to be on the disk before
+their commits are."""
+
+ROOM_TIME = 0.05
+"""Seconds that such a batch is to take."""
+
+ROOM_SHARE = 2 / 3
+"""Of all time is rested meanwhile."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -21,7 +31,8 @@ class Settings:
     still leave pending rows, the application is writing them faster than they are done. A passing fault
     is tried again up to `max_attempts` times. A batch at which more than `max_deaths` processes have died is
     halved. `pause` is slept between two batches, or longer to rest for the
-    share `nice` of all time (0 to 1), but never longer than `max_pause`. So many `workers` are at work at
+    share `nice` of all time (0 to 1), but never longer than `max_pause`; when `nice` is None, it rests while there
+    are others to make room for. So many `workers` are at work at
     the same time, on `max_connections` at most; None is as many as they can use.
     """
 
@@ -34,7 +45,7 @@ class Settings:
     max_attempts: int = 10
     max_deaths: int = 3
     pause: float = 0.0
-    nice: float = 0.0
+    nice: float | None = None
     max_pause: float = math.inf
     durable_batches: bool = False
     workers: int = 1
@@ -51,16 +62,29 @@ class Settings:
         wanted = 2 + 3 * self.workers
         return wanted if self.max_connections is None else min(wanted, self.max_connections)
 
+    @property
+    def making_room(self) -> "Settings":
+        """The same while others are at work in the database: all workers together rest as long as one would, and
+        batches are small, unless somebody has said how large."""
+        rest = replace(self, nice=1 - (1 - ROOM_SHARE) / self.workers)
+        if self.limits.is_fixed:
+            return rest
+        limits = self.limits
+        small = replace(
+            limits, max_rows=min(limits.most, ROOM_ROWS), target_time=min(limits.target_time, ROOM_TIME)
+        )
+        return replace(rest, limits=small)
+
     def limits_for(self, holds_rows: bool) -> Limits:
         """Of a batch's size: what `holds_rows` in memory has smaller ones, unless somebody has said how many."""
-        is_fixed = self.limits.min_rows == self.limits.most
-        if not holds_rows or is_fixed:
+        if not holds_rows or self.limits.is_fixed:
             return self.limits
         return replace(self.limits, max_rows=min(self.limits.most, self.compute_rows))
 
     def pause_after(self, seconds: float) -> float:
         """How many seconds to rest after a batch that took so many."""
-        return min(self.max_pause, max(self.pause, seconds * self.nice / (1 - self.nice)))
+        nice = self.nice or 0.0
+        return min(self.max_pause, max(self.pause, seconds * nice / (1 - nice)))
 
 
 @dataclass(frozen=True)
@@ -95,7 +119,7 @@ def for_script(
         first_rows=min(rows or settings.first_rows, limits.most),
         pause=min(settings.pause, max_pause),
         max_pause=max_pause,
-        nice=_first(tuning.nice, settings.nice),
+        nice=settings.nice if tuning.nice is None else tuning.nice,
         workers=tuning.workers or settings.workers,
     )
 

@@ -58,7 +58,8 @@ class Stint:
     @property
     def settings(self) -> Settings:
         """What holds now."""
-        return self.tuned(self.effort.tuning)
+        settings = self.tuned(self.effort.tuning)
+        return settings.making_room if self.effort.room else settings
 
     @property
     def limits(self) -> Limits:
@@ -97,6 +98,16 @@ class Stint:
             self.place.publish(events.Retuned(self.name, str(orders.tuning)))
         if orders.tuning != self.tuning:
             self.tuning, self.pace = orders.tuning, fitted(self.pace, self.limits)
+
+    def mind_others(self) -> None:
+        """Make room for others while they are at work in the database, unless somebody has said how much to rest."""
+        effort = self.effort
+        room = self.place.others(self.name) if self.tuned(effort.tuning).nice is None else None
+        if bool(room) != bool(effort.room):
+            self.place.publish(events.MadeRoom(self.name, room or ""))
+        effort.room = room
+        if room and not self.limits.is_fixed:
+            self.pace = fitted(self.pace, self.limits)
 
     def begin_at_a_pace(self) -> None:
         """The pace that whoever had the range before has found, else a small one."""

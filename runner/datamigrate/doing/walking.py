@@ -38,6 +38,7 @@ class Walking:
             if await rest.while_held_back():
                 batching.ahead, batching.since = None, time.monotonic()
                 continue
+            stint.mind_others()
             began = time.monotonic()
             try:
                 change = await overcoming.batch_that_fits()

@@ -12,7 +12,7 @@ from datamigrate.database.database import Database
 from datamigrate.database.health import Asked, read_signals
 from datamigrate.doing.accompanying import accompanied
 from datamigrate.doing.asking import Ask, within
-from datamigrate.thought.health import LAG, SIGNALS, Guard, Reading, Throttle, Verdict, judge, rate
+from datamigrate.thought.health import EASY, LAG, SIGNALS, Guard, Reading, Throttle, Verdict, judge, rate
 
 T = TypeVar("T")
 
@@ -41,8 +41,11 @@ class Watch:
 
     def why_wait(self, name: str) -> str | None:
         """Why a migration is held back, by the last look."""
-        verdict = self.verdicts.get(name)
-        return verdict.why if verdict else None
+        return self.verdicts.get(name, EASY).why
+
+    def why_slow(self, name: str) -> str | None:
+        """Why a migration is slowed down, by the last look."""
+        return self.verdicts.get(name, EASY).why_slow
 
     async def during(self, work: Callable[[], Awaitable[T]]) -> T:
         """The work's result; it begins after a first look, and is watched until it ends."""
@@ -66,8 +69,7 @@ class Watch:
                 )
                 for guard in self.guards
             }
-            before = self.verdicts.get(name, Verdict())
-            self.verdicts[name] = judge(self.guards, of_this, before.reasons)
+            self.verdicts[name] = judge(self.guards, of_this, self.verdicts.get(name, EASY).acting)
 
     async def _read(self) -> dict[Asked, Reading]:
         throttle = self.throttle

@@ -31,9 +31,8 @@ class Company:
 
         async def told(tell: Publish) -> T:
             with traced(place.database.dialect.name, tell) as tell_all:
-                return await work(
-                    replace(place, publish=tell_all, brakes=(*place.brakes, self.watch.why_wait))
-                )
+                brakes = (*place.brakes, self.watch.why_wait)
+                return await work(replace(place, publish=tell_all, brakes=brakes, others=self.watch.why_slow))
 
         return await self.watch.during(lambda: self.post.during(place.publish, told))
 

@@ -52,6 +52,10 @@ def describe(event: events.Event) -> str | None:
             return f"{reason}: one worker does it, not {workers}"
         case events.Retuned(migration=name, tuning=tuning):
             return f"{name}: tuned to {tuning}" if tuning else f"{name}: tuned no more"
+        case events.MadeRoom(migration=name, reason=reason) if reason:
+            return f"{name}: makes room for others ({reason}): small batches, and rest; --nice 0 does not"
+        case events.MadeRoom(migration=name):
+            return f"{name}: goes on at full speed, others are at work no more"
         case events.FoundDone(migration=name):
             return f"{name}: another run has done it"
         case events.Sweeping(migration=name, sweep=sweep, sample=sample):

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from datamigrate.faces.values import must_be_known, number, positive, seconds, size, switch, text
-from datamigrate.thought.health import DEFAULT_GUARDS, FUNCTION, URL, Guard, Throttle
+from datamigrate.thought.health import DEFAULT_GUARDS, FUNCTION, OTHERS, URL, Guard, Throttle
 from datamigrate.words.errors import ConfigurationError, UsageError
 
 SECTION = "[tool.datamigrate.throttle]"
@@ -16,6 +16,7 @@ _NUMBERS: Mapping[str, Callable[[Any], float]] = {
     "archive_backlog": number,
     "lock_waits": number,
     "active_sessions": number,
+    OTHERS: number,
     "xmin_age": number,
     "dead_rows": number,
     "pool_wait": seconds,
@@ -82,7 +83,8 @@ def _guard(key: str, setting: Any) -> Guard:
     low = read(parts["low"]) if "low" in parts else high / 2
     if low > high:
         raise ValueError("low must not be above high")
-    return Guard(key, high, low, _closed(parts, default=False))
+    closed = _closed(parts, default=default is not None and default.closed)
+    return Guard(key, high, low, closed, slows=key == OTHERS)
 
 
 def _asked(key: str, setting: Any) -> tuple[str, bool]:

@@ -26,7 +26,7 @@ def _rate(value: float) -> str:
     return f"{human_size(value)}/s"
 
 
-LAG, POOL_WAIT = "replica_lag", "pool_wait"
+LAG, POOL_WAIT, OTHERS = "replica_lag", "pool_wait", "others"
 FUNCTION, URL = "function", "url"
 
 SIGNALS: Mapping[str, Signal] = {
@@ -35,6 +35,7 @@ SIGNALS: Mapping[str, Signal] = {
     "archive_backlog": Signal("WAL segments not archived", _number),
     "lock_waits": Signal("sessions waiting for locks", _number),
     "active_sessions": Signal("active sessions", _number),
+    OTHERS: Signal("other sessions at work", _number),
     "xmin_age": Signal("transactions since the oldest xmin", _number),
     "autovacuum": Signal("vacuum at work on the table", _number, of_table=True),
     "dead_rows": Signal("dead rows in the table", _number, of_table=True),
@@ -48,15 +49,17 @@ SIGNALS: Mapping[str, Signal] = {
 
 @dataclass(frozen=True)
 class Guard:
-    """Holds the work back while a signal is above `high`, and lets it go on once it is not above `low`.
+    """Holds the work back while a signal is above `high`, and lets it go on once it is not above `low`; or
+    `slows` it down for so long.
 
-    One that is `closed` holds it back too while the signal cannot be read.
+    One that is `closed` does so too while the signal cannot be read.
     """
 
     signal: str
     high: float
     low: float
     closed: bool = False
+    slows: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,45 +74,65 @@ class Reading:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Why the work is held back, by signal; it may go on when there is nothing."""
+    """Why the work is held back, by signal, and why it is slowed down; it may go on as it likes when there
+    is nothing."""
 
     reasons: Mapping[str, str] = field(default_factory=dict)
+    slowing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def why(self) -> str | None:
-        """All reasons in one line."""
+        """All reasons to hold it back in one line."""
         return "; ".join(self.reasons.values()) or None
 
+    @property
+    def acting(self) -> frozenset[str]:
+        """The signals whose guards act."""
+        return frozenset((*self.reasons, *self.slowing))
 
-def judge(guards: Iterable[Guard], readings: Mapping[str, Reading], holding: Collection[str] = ()) -> Verdict:
-    """What follows from the readings, where the signals in `holding` hold the work back already."""
+    @property
+    def why_slow(self) -> str | None:
+        """All reasons to slow it down in one line."""
+        return "; ".join(self.slowing.values()) or None
+
+
+EASY = Verdict()
+"""Nothing holds the work back, and nothing slows it down."""
+
+
+def judge(guards: Iterable[Guard], readings: Mapping[str, Reading], acting: Collection[str] = ()) -> Verdict:
+    """What follows from the readings, where the guards of these signals are `acting` already."""
     reasons: dict[str, str] = {}
+    slowing: dict[str, str] = {}
     for guard in guards:
         reading = readings.get(guard.signal, Reading())
-        if why := _why(guard, reading, guard.signal in holding):
-            reasons[guard.signal] = why
-    return Verdict(reasons)
+        if why := _why(guard, reading, guard.signal in acting):
+            (slowing if guard.slows else reasons)[guard.signal] = why
+    return Verdict(reasons, slowing)
 
 
-def _why(guard: Guard, reading: Reading, holds: bool) -> str | None:
+def _why(guard: Guard, reading: Reading, acts: bool) -> str | None:
     signal = SIGNALS[guard.signal]
     if reading.trouble is not None:
         return f"{signal.title} cannot be read: {reading.trouble}" if guard.closed else None
-    if reading.value is None or reading.value <= (guard.low if holds else guard.high):
+    if reading.value is None or reading.value <= (guard.low if acts else guard.high):
         return None
+    if guard.slows:
+        return f"{signal.title}: {signal.show(reading.value)}"
     return reading.word or f"{signal.title} {signal.show(reading.value)}, goes on at {signal.show(guard.low)}"
 
 
 def told(guard: Guard, reading: Reading) -> str:
     """How a signal stands, and what that means to its guard."""
     signal = SIGNALS[guard.signal]
+    acts, waits = ("slows a run down", "goes slowly") if guard.slows else ("holds a run back", "waits")
     if reading.trouble is not None:
-        then = "a run waits" if guard.closed else "a run goes on without it"
+        then = f"a run {waits}" if guard.closed else "a run goes on without it"
         return f"{signal.title} cannot be read: {reading.trouble}; {then}"
     if reading.value is None:
         return f"{signal.title}: nothing to measure here"
-    holds = "holds a run back" if reading.value > guard.high else "lets a run go on"
-    return f"{signal.title} {signal.show(reading.value)}, {holds} (above {signal.show(guard.high)} it waits)"
+    then = acts if reading.value > guard.high else "lets a run go on"
+    return f"{signal.title} {signal.show(reading.value)}, {then} (above {signal.show(guard.high)} it {waits})"
 
 
 def rate(before: tuple[float, float] | None, now: tuple[float, float]) -> float | None:
@@ -125,8 +148,10 @@ DEFAULT_GUARDS = (
     Guard("lock_waits", high=20, low=10),
     Guard("xmin_age", high=50_000_000, low=25_000_000),
     Guard("wal_size", high=1024.0**3, low=1024.0**3 / 2),
+    Guard(OTHERS, high=0, low=0, closed=True, slows=True),
 )
-"""What is watched unless the project says otherwise; where a signal cannot be read, the work goes on."""
+"""What is watched unless the project says otherwise; where a signal cannot be read, the work goes on, and slowly
+where that is whether there are others."""
 
 
 @dataclass(frozen=True)

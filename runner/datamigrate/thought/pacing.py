@@ -37,6 +37,11 @@ class Limits:
         """The most rows of a batch."""
         return MOST_ROWS if self.max_rows is None else self.max_rows
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether somebody has said how many rows a batch has."""
+        return self.min_rows == self.most
+
     def suited(self, most: int) -> "Limits":
         """The same on a database that so many rows suit."""
         return replace(self, max_rows=most) if self.max_rows is None else self

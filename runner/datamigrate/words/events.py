@@ -91,6 +91,14 @@ class Retuned(Event):
 
 
 @dataclass(frozen=True)
+class MadeRoom(Event):
+    """Others are at work in the database, and it goes slowly in small batches while they are; without a `reason`:
+    they are no longer, and it goes on at full speed."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Quarantined(Event):
     """The row with this key fails by itself and was set aside, the `total`-th; everything else goes on."""
 

@@ -20,7 +20,7 @@ from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Time
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
-from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, session_settings
 from datamigrate.database.dialects.postgresql_writing import XID, writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
@@ -129,7 +129,7 @@ class PostgreSQL:
                 "prepared_statement_cache_size": KNOWN_STATEMENTS,
                 "prepared_statement_name_func": str,
                 "timeout": CONNECT_TIMEOUT,
-                "server_settings": {"application_name": "datamigrate"} | dict(address.settings),
+                "server_settings": session_settings(address.settings),
             }
             | (
                 {"timeout": float(str(address.url.query["timeout"]))}

@@ -3,12 +3,15 @@ be had where it cannot."""
 
 from collections.abc import Mapping
 
+from datamigrate.database.dialects.postgresql_settings import OURS
+
 _PRIVILEGED = """CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE')
     THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END"""
 
-_OTHERS = (
-    "a.datname = current_database() AND a.application_name <> 'datamigrate' AND a.pid <> pg_backend_pid()"
-)
+# a pooler may add the host to a session's name
+_OTHERS = f"""
+a.datname = current_database() AND a.application_name NOT LIKE '{OURS}%' AND a.pid <> pg_backend_pid()
+"""
 
 # a table with its partitions
 _TABLE = """(SELECT CAST(CAST(:relation AS text) AS regclass)
@@ -45,6 +48,16 @@ SELECT count(*), {_PRIVILEGED} FROM pg_stat_activity a
 WHERE a.state = 'active' AND a.backend_type = 'client backend' AND {_OTHERS}
 """
 
+# a pool that nobody uses is not at work; of sessions that one may not look into only the server's own can be told
+_AT_WORK = f"""
+SELECT count(*) FILTER (WHERE a.state_change > clock_timestamp() - interval '5 seconds'),
+    CASE WHEN count(*) > count(a.state)
+          AND NOT bool_or(coalesce(a.state_change > clock_timestamp() - interval '5 seconds', false))
+        THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END
+FROM pg_stat_activity a WHERE coalesce(a.backend_type, 'client backend') = 'client backend'
+    AND a.usesysid IS NOT NULL AND a.pid NOT IN (SELECT pid FROM pg_stat_replication) AND {_OTHERS}
+"""
+
 _XMIN_AGE = f"""
 SELECT greatest(
     (SELECT max(age(backend_xmin)) FROM pg_stat_activity
@@ -66,6 +79,7 @@ STATEMENTS: Mapping[str, str] = {
     "archive_backlog": _ARCHIVE_BACKLOG,
     "lock_waits": _LOCK_WAITS,
     "active_sessions": _ACTIVE_SESSIONS,
+    "others": _AT_WORK,
     "xmin_age": _XMIN_AGE,
     "autovacuum": _AUTOVACUUM,
     "dead_rows": _DEAD_ROWS,

@@ -1,11 +1,26 @@
-"""Settings of one PostgreSQL transaction, which end with it."""
+"""Settings of a PostgreSQL session, and of one transaction, which end with it."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
 from datamigrate.database.dialects.base import Timeouts
+
+OURS = "datamigrate"
+"""With this the name of each of our sessions begins, on whatever host."""
+
+
+def session_settings(asked: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Those that a URL asks for. A name of its own stands behind ours, by which sessions know each other.
+
+    >>> session_settings([("application_name", "shop")])
+    {'application_name': 'datamigrate shop'}
+    """
+    settings = dict(asked)
+    named = settings.get("application_name", "")
+    return settings | {"application_name": named if named.startswith(OURS) else f"{OURS} {named}".strip()}
 
 
 @cache

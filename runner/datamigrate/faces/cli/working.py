@@ -34,7 +34,10 @@ WORKERS = click.option(
     help="Work on so many ranges at once.",
 )
 NICENESS = click.option(
-    "--nice", type=NICE, help="Rest for this share of all time, e.g. 0.5, between batches."
+    "--nice",
+    type=NICE,
+    help="Rest for this share of all time between batches, e.g. 0.5; 0 never rests. [default: rests while others "
+    "are at work in the database]",
 )
 ALLOW_SLOW = click.option(
     "--allow-slow", is_flag=True, help="Run even if every batch reads a large table for want of an index."
@@ -152,7 +155,7 @@ def _operator_verb(name_of_verb: str, help_text: str, then: str = "", halts: boo
 @BATCH_SIZE
 @click.option("--target-time", callback=duration, metavar="DURATION", help="Of one batch's transaction.")
 @click.option("--max-pause", callback=duration, metavar="DURATION", help="The longest rest between batches.")
-@click.option("--nice", type=NICE, help="Rest for this share of all time.")
+@click.option("--nice", type=NICE, help="Rest for this share of all time; 0 never rests.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Of each run that works on it.")
 @click.option("--clear", is_flag=True, help="First forget what was tuned before.")
 @click.option("--reason", help="Why; kept in the history.")

@@ -20,6 +20,7 @@ _TOLD_IN_THE_SPAN = (
     events.WentOn,
     events.Retrying,
     events.Retuned,
+    events.MadeRoom,
     events.Sweeping,
     events.Verifying,
     events.Stalled,
