@@ -46,7 +46,7 @@ def _alone(ground: PostgreSQLGround, rows: int, seconds: float) -> dict[str, flo
         began = time.monotonic()
         time.sleep(seconds)
         ended = time.monotonic()
-    return _latencies(operations(), began, ended)
+    return _latencies(operations(), began, ended) | {"rows_per_second": 0.0}
 
 
 def _with(contender: Contender, ground: PostgreSQLGround, rows: int) -> dict[str, float]:
@@ -55,7 +55,8 @@ def _with(contender: Contender, ground: PostgreSQLGround, rows: int) -> dict[str
     with _application(ground, rows) as operations:
         result = run(contender, ground, rows)
     check(contender, ground, UPDATE.wrong, rows)
-    return _latencies(operations(), result.began, result.began + result.seconds)
+    felt = _latencies(operations(), result.began, result.began + result.seconds)
+    return felt | {"rows_per_second": 1 / result.per_row}
 
 
 @contextmanager

@@ -129,7 +129,7 @@ def _foreground(folder: Path) -> list[Sheet]:
         "p99 reads",
         "p99 updates",
         "longest",
-        "operations",
+        "rows/s",
     )
     return [
         Sheet(
@@ -144,7 +144,7 @@ def _foreground(folder: Path) -> list[Sheet]:
                     f"{f['p99_reads']:,.1f}",
                     f"{f['p99_updates']:,.1f}",
                     f"{f['longest']:,.1f}",
-                    f"{f['operations']:,.0f}",
+                    f"{f['rows_per_second']:,.0f}" if f["rows_per_second"] else "",
                 )
                 for f in facts["figures"]
             ),

@@ -82,6 +82,7 @@ def test_the_foreground_is_felt_alone_and_beside_a_contender(
     assert felt.keys() == {ALONE, LIMIT, "update_rows"}
     assert felt[ALONE]["operations"] > 0
     assert felt[ALONE]["ratio"] == 1
+    assert (felt[ALONE]["rows_per_second"] > 0, felt["update_rows"]["rows_per_second"] > 0) == (False, True)
 
 
 def test_positions_start_up_and_memory_are_written_down(

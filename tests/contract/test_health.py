@@ -205,6 +205,15 @@ async def test_others_at_work_are_those_who_have_done_something_just_now_whateve
             await until(another, "others", 0)  # connected as before
 
 
+async def test_behind_a_pooler_that_hides_names_others_cannot_be_told_from_ours(
+    postgres_database: ScratchDatabase,
+) -> None:
+    async with opened(postgres_database) as database, database.looking() as connection:
+        await connection.exec_driver_sql("SET LOCAL application_name = ''")
+        reading = await database.dialect.read_signal(connection, "others", None)
+    assert reading.trouble == "a pooler hides the names of sessions, by which ours are known"
+
+
 async def test_dead_rows_and_vacuum_of_the_table_are_seen_with_its_partitions(
     postgres_database: ScratchDatabase,
 ) -> None:

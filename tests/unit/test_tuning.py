@@ -99,7 +99,7 @@ def test_who_makes_room_has_small_batches_unless_their_size_is_said(
     assert settings.making_room.limits == limits
 
 
-@pytest.mark.parametrize(("workers", "rest"), [(1, 2.0), (2, 5.0), (4, 11.0)])
+@pytest.mark.parametrize(("workers", "rest"), [(1, 3.0), (2, 7.0), (4, 15.0)])
 def test_all_workers_who_make_room_work_as_much_together_as_one_would(workers: int, rest: float) -> None:
     assert math.isclose(Settings(workers=workers).making_room.pause_after(1.0), rest)
 

@@ -19,7 +19,7 @@ their commits are."""
 ROOM_TIME = 0.05
 """Seconds that such a batch is to take."""
 
-ROOM_SHARE = 2 / 3
+ROOM_SHARE = 3 / 4
 """Of all time is rested meanwhile."""
 
 

@@ -51,7 +51,9 @@ WHERE a.state = 'active' AND a.backend_type = 'client backend' AND {_OTHERS}
 # a pool that nobody uses is not at work; of sessions that one may not look into only the server's own can be told
 _AT_WORK = f"""
 SELECT count(*) FILTER (WHERE a.state_change > clock_timestamp() - interval '5 seconds'),
-    CASE WHEN count(*) > count(a.state)
+    CASE WHEN current_setting('application_name') NOT LIKE '{OURS}%'
+        THEN 'a pooler hides the names of sessions, by which ours are known'
+        WHEN count(*) > count(a.state)
           AND NOT bool_or(coalesce(a.state_change > clock_timestamp() - interval '5 seconds', false))
         THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END
 FROM pg_stat_activity a WHERE coalesce(a.backend_type, 'client backend') = 'client backend'
