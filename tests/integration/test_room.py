@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from datamigrate.authoring.script import Script
+from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.doing import batching, settings
 from datamigrate.doing.settings import Settings
 from datamigrate.thought.pacing import Limits
-from datamigrate.words.events import BatchDone, Event, MadeRoom
+from datamigrate.thought.tuning import Tuning, tuning_kept
+from datamigrate.words.events import BatchDone, Event, MadeRoom, Retuned
 from workbench import BATCH, Bench, Ran, doubling
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +67,27 @@ async def test_whose_rest_an_operator_has_said_makes_no_room_besides(bench: Benc
     assert ran.outcome == "done", ran.result
     assert ran.of(MadeRoom) == []
     assert {batch.rows for batch in ran.of(BatchDone)[:-1]} == {BATCH}
+
+
+async def test_an_operator_who_says_how_much_to_rest_meanwhile_ends_it_without_a_word_of_others(
+    bench: Bench,
+) -> None:
+    others = Others()
+
+    def hurry(event: Event) -> None:
+        others.listen(event)
+        if isinstance(event, BatchDone) and others.done == 3:
+            with bench.database.engine.begin() as connection:
+                word = sa.update(ledger_tables().migration).values(tuning=tuning_kept(Tuning(nice=0.0)))
+                connection.execute(word)
+
+    bench.table(rows=((i,) for i in range(ROWS)))
+    ran = await bench.run(bench.form(doubling()), settings=QUICK, listen=hurry, others=others)
+    assert ran.outcome == "done", ran.result
+    told = [type(event) for event in ran.events if isinstance(event, MadeRoom | Retuned)]
+    assert told == [MadeRoom, Retuned]
+    assert [batch.rows for batch in ran.of(BatchDone)][:4] == [SMALL] * 4
+    assert max(batch.rows for batch in ran.of(BatchDone)) > SMALL
 
 
 async def test_a_batch_size_that_somebody_has_said_stays(bench: Bench) -> None:

@@ -102,8 +102,9 @@ class Stint:
     def mind_others(self) -> None:
         """Make room for others while they are at work in the database, unless somebody has said how much to rest."""
         effort = self.effort
-        room = self.place.others(self.name) if self.tuned(effort.tuning).nice is None else None
-        if bool(room) != bool(effort.room):
+        is_asked = self.tuned(effort.tuning).nice is None
+        room = self.place.others(self.name) if is_asked else None
+        if is_asked and bool(room) != bool(effort.room):
             self.place.publish(events.MadeRoom(self.name, room or ""))
         effort.room = room
         if room and not self.limits.is_fixed:
