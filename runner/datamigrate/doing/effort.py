@@ -25,8 +25,8 @@ class Outcome(Enum):
 
 
 Brake = Callable[[str], str | None]
-"""Why the migration of this name has to wait now before its next batch, or go slowly, or None. It is asked between any two
-batches, so it answers from what it knows already."""
+"""Why the migration of this name has to wait now before its next batch, or go slowly, or None. It is asked between
+any two batches, so it answers from what it knows already."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +55,9 @@ class Effort:
     """What the workers of this process have in common on one migration: what has been `done` so far, and how many
     rows of it `before`; when they `began`, whether there are ranges for others (`is_divided`), and how often the key
     space was swept; whether one of them has `failed`; the word of the operator who has `halted` them, and their
-    `tuning` by another; for whom they make `room`; how many are `at_work`, what they are `waiting` for, and how many rows were found
-    `quarantined` in the end; whether the end has been `told`, why the window is shut (`why_shut`), and what they have
-    `stopped_for`."""
+    `tuning` by another; whether they go slowly for others (`makes_room`); how many are `at_work`, what they are
+    `waiting` for, and how many rows were found `quarantined` in the end; whether the end has been `told`, why the
+    window is shut (`why_shut`), and what they have `stopped_for`."""
 
     done: Tally = field(default_factory=Tally)
     before: int = 0
@@ -67,7 +67,7 @@ class Effort:
     failed: bool = False
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
-    room: str | None = None
+    makes_room: bool = False
     at_work: int = 0
     quarantined: int = 0
     waiting: str | None = None

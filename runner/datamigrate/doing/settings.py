@@ -66,20 +66,12 @@ class Settings:
     def making_room(self) -> "Settings":
         """The same while others are at work in the database: all workers together rest as long as one would, and
         batches are small, unless somebody has said how large."""
-        rest = replace(self, nice=1 - (1 - ROOM_SHARE) / self.workers)
-        if self.limits.is_fixed:
-            return rest
-        limits = self.limits
-        small = replace(
-            limits, max_rows=min(limits.most, ROOM_ROWS), target_time=min(limits.target_time, ROOM_TIME)
-        )
-        return replace(rest, limits=small)
+        rest = 1 - (1 - ROOM_SHARE) / self.workers
+        return replace(self, nice=rest, limits=self.limits.capped(ROOM_ROWS, ROOM_TIME))
 
     def limits_for(self, holds_rows: bool) -> Limits:
         """Of a batch's size: what `holds_rows` in memory has smaller ones, unless somebody has said how many."""
-        if not holds_rows or self.limits.is_fixed:
-            return self.limits
-        return replace(self.limits, max_rows=min(self.limits.most, self.compute_rows))
+        return self.limits.capped(self.compute_rows) if holds_rows else self.limits
 
     def pause_after(self, seconds: float) -> float:
         """How many seconds to rest after a batch that took so many."""

@@ -59,7 +59,7 @@ class Stint:
     def settings(self) -> Settings:
         """What holds now."""
         settings = self.tuned(self.effort.tuning)
-        return settings.making_room if self.effort.room else settings
+        return settings.making_room if self.effort.makes_room else settings
 
     @property
     def limits(self) -> Limits:
@@ -103,11 +103,11 @@ class Stint:
         """Make room for others while they are at work in the database, unless somebody has said how much to rest."""
         effort = self.effort
         is_asked = self.tuned(effort.tuning).nice is None
-        room = self.place.others(self.name) if is_asked else None
-        if is_asked and bool(room) != bool(effort.room):
-            self.place.publish(events.MadeRoom(self.name, room or ""))
-        effort.room = room
-        if room and not self.limits.is_fixed:
+        why = self.place.others(self.name) if is_asked else None
+        if is_asked and bool(why) != effort.makes_room:
+            self.place.publish(events.MadeRoom(self.name, why or ""))
+        effort.makes_room = bool(why)
+        if why and not self.limits.is_fixed:
             self.pace = fitted(self.pace, self.limits)
 
     def begin_at_a_pace(self) -> None:

@@ -5,6 +5,7 @@ the work and the locks where pending rows are dense, the second bounds the searc
 Where nearly every row is pending the two are the same number, and nothing needs to be counted.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 GROWTH = 2.0
@@ -41,6 +42,12 @@ class Limits:
     def is_fixed(self) -> bool:
         """Whether somebody has said how many rows a batch has."""
         return self.min_rows == self.most
+
+    def capped(self, rows: int, seconds: float = math.inf) -> "Limits":
+        """The same with so many rows and seconds a batch at most, unless somebody has said how many rows."""
+        if self.is_fixed:
+            return self
+        return replace(self, max_rows=min(self.most, rows), target_time=min(self.target_time, seconds))
 
     def suited(self, most: int) -> "Limits":
         """The same on a database that so many rows suit."""

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 from datamigrate.database.dialects.postgresql_settings import OURS
 
-_PRIVILEGED = """CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE')
-    THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END"""
+_UNSEEN = "'the role sees its own sessions only; GRANT pg_read_all_stats to it'"
+
+_PRIVILEGED = f"CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN {_UNSEEN} END"
 
 # a pooler may add the host to a session's name
 _OTHERS = f"""
@@ -48,14 +49,14 @@ SELECT count(*), {_PRIVILEGED} FROM pg_stat_activity a
 WHERE a.state = 'active' AND a.backend_type = 'client backend' AND {_OTHERS}
 """
 
+_JUST_NOW = "a.state_change > clock_timestamp() - interval '5 seconds'"
+
 # a pool that nobody uses is not at work; of sessions that one may not look into only the server's own can be told
 _AT_WORK = f"""
-SELECT count(*) FILTER (WHERE a.state_change > clock_timestamp() - interval '5 seconds'),
+SELECT count(*) FILTER (WHERE {_JUST_NOW}),
     CASE WHEN current_setting('application_name') NOT LIKE '{OURS}%'
         THEN 'a pooler hides the names of sessions, by which ours are known'
-        WHEN count(*) > count(a.state)
-          AND NOT bool_or(coalesce(a.state_change > clock_timestamp() - interval '5 seconds', false))
-        THEN 'the role sees its own sessions only; GRANT pg_read_all_stats to it' END
+        WHEN count(*) > count(a.state) AND NOT bool_or(coalesce({_JUST_NOW}, false)) THEN {_UNSEEN} END
 FROM pg_stat_activity a WHERE coalesce(a.backend_type, 'client backend') = 'client backend'
     AND a.usesysid IS NOT NULL AND a.pid NOT IN (SELECT pid FROM pg_stat_replication) AND {_OTHERS}
 """
