@@ -75,10 +75,11 @@ class Reading:
 @dataclass(frozen=True)
 class Verdict:
     """Why the work is held back, by signal, and why it is slowed down; it may go on as it likes when there
-    is nothing."""
+    is nothing. It `is_alone` when it is known that nobody else is at work."""
 
     reasons: Mapping[str, str] = field(default_factory=dict)
     slowing: Mapping[str, str] = field(default_factory=dict)
+    is_alone: bool = False
 
     @property
     def why(self) -> str | None:
@@ -108,7 +109,7 @@ def judge(guards: Iterable[Guard], readings: Mapping[str, Reading], acting: Coll
         reading = readings.get(guard.signal, Reading())
         if why := _why(guard, reading, guard.signal in acting):
             (slowing if guard.slows else reasons)[guard.signal] = why
-    return Verdict(reasons, slowing)
+    return Verdict(reasons, slowing, is_alone=readings.get(OTHERS, Reading()).value == 0)
 
 
 def _why(guard: Guard, reading: Reading, acts: bool) -> str | None:

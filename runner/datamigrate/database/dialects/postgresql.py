@@ -20,7 +20,12 @@ from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Time
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
-from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, session_settings
+from datamigrate.database.dialects.postgresql_settings import (
+    batch_settings,
+    local_setting,
+    parallel_plans,
+    session_settings,
+)
 from datamigrate.database.dialects.postgresql_writing import XID, writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
@@ -105,7 +110,7 @@ class PostgreSQL:
     reads_while_writing = True
     calls_functions = False
     is_strict = True
-    most_rows = 20_000
+    locks_rows = True
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write.
@@ -222,6 +227,11 @@ class PostgreSQL:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise
         return Estimate(await planned_rows(connection, query), "the planner's estimate")
+
+    async def expect_nothing(self, connection: AsyncConnection) -> None:
+        """By several processes: the statistics are older than the walk, and have the planner think that one would
+        meet a pending row at once."""
+        await connection.execute(parallel_plans())
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
