@@ -541,10 +541,11 @@ ZONED = dt.datetime(2024, 3, 31, 2, 30, 0, 123_456, dt.UTC)
 JSONS: tuple[Any, ...] = ({"a": [1, 2.5, None, "ü'\\"]}, [], {}, "text", 0, True, [{"b": None}])
 
 KINDS = {
-    "integer": Kind("INTEGER", "INTEGER", sa.Integer(), (0, -1, 2**31 - 1, -(2**31), None)),
+    "integer": Kind("INTEGER", "INTEGER", sa.Integer(), (0, -1, 2**31 - 1, -(2**31), None, True)),
     "smallint": Kind("SMALLINT", "SMALLINT", sa.SmallInteger(), (0, -(2**15), None)),
     "bigint": Kind("BIGINT", "BIGINT", sa.BigInteger(), (2**63 - 1, -(2**63), None)),
     "text": Kind("TEXT", "TEXT", sa.Text(), TEXTS),
+    "text with marks": Kind("TEXT", "TEXT", sa.Text(), ("a\x1fb", "\x1e", "", "\x1f", None, "c")),
     "varchar": Kind("VARCHAR(20)", "VARCHAR(20)", sa.String(20), TEXTS),
     "unicode": Kind("TEXT", "TEXT", sa.Unicode(), TEXTS),
     "boolean": Kind("BOOLEAN", "BOOLEAN", sa.Boolean(), (True, False, None)),
@@ -677,6 +678,19 @@ async def test_what_is_foreseen_of_an_update_is_what_it_writes(bench: Bench, wha
         await connection.execute(changes.update(form, keyset, Bounds(None, (1,))))
         written = (await connection.execute(changes.images(keyset, ["c"], [(1,)]))).all()
     assert foreseen == written
+
+
+async def test_an_empty_text_by_itself_is_none(bench: Bench) -> None:
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, new TEXT); INSERT INTO item (id) VALUES (1), (2)"
+    )
+    item = sa.table("item", sa.column("id", sa.Integer), sa.column("new", sa.Text))
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.id], writes=[item.c.new]
+    )
+    ran = await bench.run(bench.form(decorate(lambda row: {"new": row.id * ""})), batch_size=1)
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT id, new FROM item ORDER BY id") == [(1, ""), (2, "")]
 
 
 async def test_a_computed_null_is_null(bench: Bench) -> None:

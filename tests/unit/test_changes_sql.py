@@ -201,6 +201,27 @@ def test_on_postgresql_all_rows_are_written_from_arrays_by_one_statement() -> No
     assert [statement.compile().binds[f"datamigrate_array_{i}"].value for i in range(3)] == [None, None, None]
 
 
+def test_on_postgresql_what_can_be_joined_goes_as_one_text_and_is_made_an_array_there() -> None:
+    write = to_write(
+        PostgreSQL().version_of_row(orders, []),
+        table=orders,
+        key=ORDERS.columns,
+        key_types=ORDERS.types,
+        names=("paid", "total"),
+        types=(sa.Boolean(), sa.String(20)),
+        within=UNPAID,
+    )
+    marks = "chr(31), chr(30)"
+    assert sql(update_from_arrays(write, joined=True), "postgresql") == (
+        "UPDATE orders SET total=anon_1.c4, paid=anon_1.c3 "
+        f"FROM unnest(CAST(string_to_array($1::VARCHAR, {marks}) AS INTEGER[]), $2::UUID[], "
+        f"CAST(string_to_array($3::VARCHAR, {marks}) AS xid[]), $4::BOOLEAN[], "
+        f"CAST(string_to_array($5::VARCHAR, {marks}) AS VARCHAR[])) AS anon_1(c0, c1, c2, c3, c4) "
+        "WHERE orders.tenant_id = anon_1.c0 AND orders.id = anon_1.c1 "
+        "AND orders.xmin = anon_1.c2 AND orders.paid IS false"
+    )
+
+
 def test_on_postgresql_arrays_are_written_from_rows_whose_first_one_has_the_types() -> None:
     write = to_write(POSTGRES_VERSION, types=(sa.ARRAY(sa.Text()),))
     assert sql(update_from_rows(write, 2), "postgresql") == (

@@ -38,7 +38,7 @@ class Settings:
 
     first_rows: int = FIRST_ROWS
     limits: Limits = field(default_factory=Limits)
-    compute_rows: int = 10_000
+    compute_rows: int = 20_000
     timeouts: Timeouts = field(default_factory=Timeouts)
     claim_expiry: float = 30.0
     max_sweeps: int = 5

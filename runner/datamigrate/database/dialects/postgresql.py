@@ -19,6 +19,7 @@ from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
+from datamigrate.database.dialects.postgresql_joining import XID
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
 from datamigrate.database.dialects.postgresql_settings import (
     batch_settings,
@@ -26,7 +27,7 @@ from datamigrate.database.dialects.postgresql_settings import (
     parallel_plans,
     session_settings,
 )
-from datamigrate.database.dialects.postgresql_writing import XID, writer_of
+from datamigrate.database.dialects.postgresql_writing import writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
 from datamigrate.thought.plans import Slow, Walk

@@ -1,5 +1,5 @@
-"""Writing computed values on PostgreSQL: one UPDATE from arrays, or from some hundred rows at a time where those would
-not arrive as they are."""
+"""Writing computed values on PostgreSQL: one UPDATE from arrays, joined or not, or from some hundred rows at a time where
+those would not arrive as they are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.dialects.base import RowsToWrite, Writer
+from datamigrate.database.dialects.postgresql_joining import Joining, NotJoined, array_of, joining_of
 
 ROWS_AT_ONCE = 500
 
@@ -19,17 +20,6 @@ MOST_STATEMENTS = 8
 
 MOST_PARAMETERS = 32_000
 """A few less than what the protocol's two bytes can count as a signed number, which is what the driver allows."""
-
-
-class XID(sa.types.UserDefinedType[int]):
-    """A transaction's number, as the system columns have it: to the driver an integer."""
-
-    cache_ok = True
-    render_bind_cast = True
-
-    def get_col_spec(self, **_kw: Any) -> str:
-        """Its name on the server."""
-        return "xid"
 
 
 def writer_of(rows: RowsToWrite) -> Writer:
@@ -46,12 +36,28 @@ class AtOnce:
     async def write(
         self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
     ) -> int:
-        """The arrays are handed over beside the statement."""
-        arrays = {_array(i): column for i, column in enumerate(columns)}
-        return int((await connection.execute(self._update, {**where, **arrays})).rowcount)
+        """The arrays are handed over beside the statement, joined if that can be."""
+        try:
+            update, arrays = self._from_joined, self._joined(columns)
+        except NotJoined:
+            update, arrays = self._from_arrays, columns
+        given = {_array(i): array for i, array in enumerate(arrays)}
+        return int((await connection.execute(update, {**where, **given})).rowcount)
+
+    def _joined(self, columns: Sequence[list[Any]]) -> Sequence[Any]:
+        joinings = zip(self._joinings, columns, strict=True)
+        return [join(column) if join else column for join, column in joinings]
 
     @cached_property
-    def _update(self) -> sa.Update | sa.Insert:
+    def _joinings(self) -> list[Joining | None]:
+        return [joining_of(kind) for kind in _types_of(self.rows)]
+
+    @cached_property
+    def _from_joined(self) -> sa.Update | sa.Insert:
+        return self.rows.keeping(update_from_arrays(self.rows, joined=True))
+
+    @cached_property
+    def _from_arrays(self) -> sa.Update | sa.Insert:
         return self.rows.keeping(update_from_arrays(self.rows))
 
 
@@ -83,12 +89,12 @@ class ByHundreds:
         return self._updates[rows]
 
 
-def update_from_arrays(rows: RowsToWrite) -> sa.Update:
+def update_from_arrays(rows: RowsToWrite, joined: bool = False) -> sa.Update:
     """`UPDATE … FROM unnest(arrays)`: a parameter for the array of each key column, of the version
-    and of each written column."""
+    and of each written column; for what can be `joined`, one for its text."""
     types = _types_of(rows)
     values = (
-        sa.func.unnest(*(sa.bindparam(_array(i), type_=_array_of(kind)) for i, kind in enumerate(types)))
+        sa.func.unnest(*(_given(_array(i), kind, joined) for i, kind in enumerate(types)))
         .table_valued(
             *(sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True)),
             name="computed",
@@ -98,9 +104,11 @@ def update_from_arrays(rows: RowsToWrite) -> sa.Update:
     return _update_from(values, rows)
 
 
-def _array_of(kind: sa.types.TypeEngine[Any]) -> postgresql.ARRAY[Any]:
+def _given(name: str, kind: sa.types.TypeEngine[Any], joined: bool) -> sa.ColumnElement[Any]:
+    if joined and joining_of(kind):
+        return array_of(name, kind)
     # of one dimension, whatever its elements are: SQLAlchemy would take a list that is a value for a row of several
-    return postgresql.ARRAY(kind, dimensions=1)
+    return sa.bindparam(name, type_=postgresql.ARRAY(kind, dimensions=1))
 
 
 def _array(number: int) -> str:
