@@ -46,13 +46,14 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run showed: seconds of work and of processor time, bytes of memory at most, `began` by the
-    monotonic clock, and what ours told of its batches."""
+    """What one run showed: seconds of work, of processor time, and of the `changes` alone; bytes of memory at most, `began`
+    by the monotonic clock, and what ours told of its batches."""
 
     rows: int
     began: float
     seconds: float
     cpu: float
+    changes: float
     peak: int
     events: tuple[dict[str, Any], ...] = ()
 
@@ -105,7 +106,15 @@ def run(contender: Contender, ground: Ground, rows: int) -> Run:
             raise Failed(f"{contender.job}, {contender.name}: {last_words}")
         facts = json.loads(told.read_text().splitlines()[-1])
         heard = tuple(json.loads(line) for line in events.read_text().splitlines() if line.startswith("{"))
-    return Run(rows, facts["began"], facts["seconds"], facts["cpu"], max(most, facts["peak"]), heard)
+    return Run(
+        rows,
+        facts["began"],
+        facts["seconds"],
+        facts["cpu"],
+        facts["changes"],
+        max(most, facts["peak"]),
+        heard,
+    )
 
 
 def check(contender: Contender, ground: Ground, wrong: str, rows: int) -> None:
