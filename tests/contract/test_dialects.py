@@ -577,6 +577,21 @@ KINDS = {
         "TSTZRANGE", None, postgresql.TSTZRANGE(), (postgresql.Range(ZONED, ZONED.replace(year=9999)), None)
     ),
     "an author's own type": Kind("INTEGER", "INTEGER", Cents(), (Decimal("1.25"), Decimal(0), None)),
+    "an author's own type as a variant": Kind(
+        "INTEGER",
+        "INTEGER",
+        sa.Integer().with_variant(Cents(), "postgresql").with_variant(Cents(), "sqlite"),
+        (Decimal("1.25"), Decimal(0), None),
+    ),
+    "json as a variant": Kind(
+        "JSONB", None, sa.Text().with_variant(postgresql.JSONB(), "postgresql"), ("1", "null", "a")
+    ),
+    "enum as a variant": Kind(
+        "colour",
+        None,
+        sa.String().with_variant(sa.Enum(Colour, name="colour"), "postgresql"),
+        (Colour.RED, None),
+    ),
     "an author's own list in a text": Kind("TEXT", "TEXT", Words(), (["a", "b"], ["c"], None)),
     "an object of Python's in bytes": Kind(
         "BYTEA", "BLOB", sa.PickleType(), ([1, "a"], (2,), {"b": 3}, None)

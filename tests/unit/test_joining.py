@@ -87,6 +87,8 @@ def test_what_is_neither_is_left_to_the_driver_to_judge(join: Joining, values: l
         (Shouted(), None),
         (postgresql.TSTZRANGE(), None),
         (sa.types.NullType(), None),
+        (sa.Integer().with_variant(Shouted(), "postgresql"), None),
+        (sa.Text().with_variant(postgresql.JSONB(), "postgresql"), None),
     ],
 )
 def test_only_texts_and_whole_numbers_are_joined_of_which_the_driver_makes_nothing_else(
