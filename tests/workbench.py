@@ -189,7 +189,6 @@ class Bench:
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
         others: Brake = lambda _: None,
-        is_alone: Callable[[str], bool] = lambda _: False,
         stop: Stop | None = None,
     ) -> Ran:
         """Run the script as a process of its own would; `meddle` gets at its connections first."""
@@ -207,7 +206,6 @@ class Bench:
                 listen=listen,
                 brakes=brakes,
                 others=others,
-                is_alone=is_alone,
                 stop=stop,
             )
 
@@ -224,7 +222,6 @@ class Bench:
         listen: Callable[[Event], None] | None = None,
         brakes: tuple[Brake, ...] = (),
         others: Brake = lambda _: None,
-        is_alone: Callable[[str], bool] = lambda _: False,
         stop: Stop | None = None,
     ) -> Ran:
         """Run the script by an owner of its own on a database that is open already."""
@@ -234,9 +231,7 @@ class Bench:
         stop = stop or Stop(Budget(max_batches=max_batches))
         async with database.writing() as connection:
             await ledger.ensure(connection)
-        place = Workplace(
-            database, ledger, stop, publish, wait, brakes=brakes, others=others, is_alone=is_alone
-        )
+        place = Workplace(database, ledger, stop, publish, wait, brakes=brakes, others=others)
         plan = Plan((Step(script.migration, Action.RUN, "never run"),))
         report = await run_plan(place, plan, {script.name: script}, settings or self.settings, batch_size)
         return Ran(report.results[0], tuple(heard))

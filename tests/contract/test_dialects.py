@@ -16,7 +16,6 @@ import pytest
 import sqlalchemy as sa
 from asyncpg import BitString
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import datamigrate
 from databases import ScratchDatabase
@@ -402,27 +401,6 @@ async def test_an_estimate_is_the_planners_where_counting_takes_long(
         assert 0 < estimate.rows <= 100
         # the transaction is as good as before
         assert await connection.scalar(sa.text("SHOW statement_timeout")) == "0"
-
-
-async def test_a_look_that_is_to_find_nothing_is_taken_by_several_processes_until_the_transaction_ends(
-    postgres_database: ScratchDatabase,
-) -> None:
-    postgres_database.script(
-        "CREATE TABLE item AS SELECT i AS id, NULL::int AS new, repeat('x', 100) AS text "
-        "FROM generate_series(1, 100000) i; ANALYZE item"
-    )
-
-    async def plan(connection: AsyncConnection) -> str:
-        look = sa.text("EXPLAIN SELECT id FROM item WHERE new IS NULL LIMIT 20")
-        return " ".join(line for (line,) in await connection.execute(look))
-
-    async with opened(postgres_database) as ours:
-        async with ours.writing() as connection:
-            assert "Gather" not in await plan(connection)
-            await ours.dialect.expect_nothing(connection)
-            assert "Gather" in await plan(connection)
-        async with ours.looking() as connection:
-            assert "Gather" not in await plan(connection)
 
 
 async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_postgresql(

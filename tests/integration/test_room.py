@@ -6,11 +6,9 @@ import pytest
 import sqlalchemy as sa
 
 from datamigrate.authoring.script import Script
-from datamigrate.database.dialects.postgresql import PostgreSQL
 from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.doing import batching, settings
 from datamigrate.doing.settings import Settings
-from datamigrate.thought import pacing
 from datamigrate.thought.pacing import Limits
 from datamigrate.thought.tuning import Tuning, tuning_kept
 from datamigrate.words.events import BatchDone, Event, MadeRoom, Retuned
@@ -107,45 +105,6 @@ async def test_several_workers_tell_once_that_they_make_room(postgres_bench: Ben
     assert [event.reason for event in ran.of(MadeRoom)] == [EIGHT]
     assert max(batch.rows for batch in ran.of(BatchDone)) == SMALL
     bench.assert_done(ROWS)
-
-
-async def test_batches_are_larger_only_while_nobody_else_is_there(
-    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pacing, "MOST_ROWS", BATCH)
-    monkeypatch.setattr(pacing, "MOST_ROWS_ALONE", 4 * BATCH)
-    bench, others = postgres_bench, Others(until=4)
-    bench.table(rows=((i,) for i in range(ROWS)))
-    ran = await bench.run(
-        bench.form(doubling()),
-        settings=Settings(first_rows=BATCH, nice=0.0),
-        listen=others.listen,
-        is_alone=lambda name: others(name) is None,
-    )
-    assert ran.outcome == "done", ran.result
-    rows = [batch.rows for batch in ran.of(BatchDone)]
-    # what was read ahead before they went, or came, is of the size that it had
-    assert set(rows[:4]) == {BATCH}
-    assert max(rows[4:8]) > BATCH
-    assert set(rows[9:12]) == {BATCH}
-    bench.assert_done(ROWS)
-
-
-@pytest.mark.parametrize("others", [True, False])
-async def test_the_last_look_takes_several_processes_only_where_nobody_has_to_wait_for_a_core(
-    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch, others: bool
-) -> None:
-    hurried: list[bool] = []
-
-    async def expect_nothing(*_: object) -> None:
-        hurried.append(True)
-
-    monkeypatch.setattr(PostgreSQL, "expect_nothing", expect_nothing)
-    bench = postgres_bench
-    bench.table(rows=((i,) for i in range(BATCH)))
-    ran = await bench.run(bench.form(doubling()), others=lambda _: EIGHT if others else None)
-    assert ran.outcome == "done", ran.result
-    assert bool(hurried) is not others
 
 
 async def test_who_rests_reads_nothing_ahead(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

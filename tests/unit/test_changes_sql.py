@@ -13,7 +13,7 @@ from datamigrate.authoring.forms import compute_rows, delete_rows, update_rows
 from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Timeouts
 from datamigrate.database.dialects.postgresql import PostgreSQL
-from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, parallel_plans
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
 from datamigrate.database.dialects.postgresql_writing import update_from_arrays, update_from_rows
 from datamigrate.database.dialects.sqlite import SQLite
 from datamigrate.database.dialects.sqlite_writing import compiled, update_by_key
@@ -308,11 +308,6 @@ def test_a_single_timeout_is_set_locally_too() -> None:
         "2000ms",
         True,
     ]
-
-
-def test_a_query_is_planned_for_several_processes_until_the_transaction_ends() -> None:
-    values = list(given(parallel_plans()).values())
-    assert values == ["parallel_setup_cost", "0", True, "parallel_tuple_cost", "0", True]
 
 
 # the ledger

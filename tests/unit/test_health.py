@@ -80,22 +80,6 @@ def test_some_slow_it_down_and_do_not_hold_it_back(reading: Reading, acts: bool,
     assert verdict.acting == ({"others"} if slow else set())
 
 
-@pytest.mark.parametrize(
-    ("readings", "is_alone"),
-    [
-        ({"others": Reading(0.0)}, True),
-        # few enough to pass over are somebody all the same
-        ({"others": Reading(1)}, False),
-        ({"others": Reading(trouble="no")}, False),
-        ({}, False),
-    ],
-)
-def test_who_does_not_know_that_nobody_is_there_is_not_alone(
-    readings: dict[str, Reading], is_alone: bool
-) -> None:
-    assert judge([LAG, OTHERS], readings).is_alone is is_alone
-
-
 def test_somebody_elses_words_are_the_reason() -> None:
     assert why(ASKED, Reading(1.0, word="month's end")) == "month's end"
     assert why(ASKED, Reading(0.0)) is None

@@ -60,11 +60,10 @@ def test_a_target_time_frees_a_batch_size_that_was_fixed() -> None:
     assert tuned.limits == Limits(target_time=0.2)
 
 
-def test_batches_may_be_larger_where_nobody_waits_for_a_row_unless_somebody_has_said_how_large() -> None:
-    assert Settings().limits.most == 20_000
-    assert Settings().alone.limits.most == 100_000
+def test_what_nobody_has_said_of_the_largest_batch_is_what_suits_the_database() -> None:
+    assert Settings().suited(100_000).limits == Limits(max_rows=100_000)
     said = Settings(limits=Limits(max_rows=7))
-    assert said.alone == said
+    assert said.suited(100_000) == said
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_who_is_nice_rests_in_proportion_to_the_work(settings: Settings, seconds
     ("settings", "limits"),
     [
         (Settings(), Limits(max_rows=1_000, target_time=0.05)),
-        (Settings().alone, Limits(max_rows=1_000, target_time=0.05)),
+        (Settings().suited(100_000), Limits(max_rows=1_000, target_time=0.05)),
         (
             Settings(limits=Limits(max_rows=300, target_time=0.01)),
             Limits(max_rows=300, target_time=0.01),

@@ -158,7 +158,8 @@ class Crew:
         work = await work_for(
             place.database, self.scripts[migration.name], self.settings.workers, undo, inside=True
         )
-        job.tuned = cache(partial(for_script, self.settings, migration.options, self.batch_size))
+        suited = self.settings.suited(place.database.dialect.most_rows)
+        job.tuned = cache(partial(for_script, suited, migration.options, self.batch_size))
         settings = job.tuned(UNTUNED)
         if not place.allow_slow:
             # one wider than its rows, so that both statements that look for its end are judged

@@ -33,7 +33,7 @@ any two batches, so it answers from what it knows already."""
 class Workplace:
     """What all migrations of a run share. Without `wait`, a claim that is held is an error; without
     `allow_slow`, so is work whose every batch would read or sort a large table. Any of the `brakes` keeps a
-    migration waiting; `others` tells for whom it makes room, and `is_alone` whether nobody else is there. What has a window is worked on within its `hours`."""
+    migration waiting; `others` tells for whom it makes room. What has a window is worked on within its `hours`."""
 
     database: Database
     ledger: Ledger
@@ -43,7 +43,6 @@ class Workplace:
     allow_slow: bool = False
     brakes: tuple[Brake, ...] = ()
     others: Brake = lambda _: None
-    is_alone: Callable[[str], bool] = lambda _: False
     hours: Hours = ANY_HOUR
 
     def why_wait(self, name: str) -> str | None:
@@ -56,8 +55,7 @@ class Effort:
     """What the workers of this process have in common on one migration: what has been `done` so far, and how many
     rows of it `before`; when they `began`, whether there are ranges for others (`is_divided`), and how often the key
     space was swept; whether one of them has `failed`; the word of the operator who has `halted` them, and their
-    `tuning` by another; whether they go slowly for others (`makes_room`), or there
-    are none (`is_alone`); how many are `at_work`, what they are
+    `tuning` by another; whether they go slowly for others (`makes_room`); how many are `at_work`, what they are
     `waiting` for, and how many rows were found `quarantined` in the end; whether the end has been `told`, why the
     window is shut (`why_shut`), and what they have `stopped_for`."""
 
@@ -70,7 +68,6 @@ class Effort:
     halted: Standing | None = None
     tuning: Tuning = UNTUNED
     makes_room: bool = False
-    is_alone: bool = False
     at_work: int = 0
     quarantined: int = 0
     waiting: str | None = None

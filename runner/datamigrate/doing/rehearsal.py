@@ -149,8 +149,11 @@ class _Attempt:
     def __post_init__(self) -> None:
         url = self.database.engine.url
         self.outbound = Outbound((url.host, url.port or POSTGRESQL_PORT))
-        settings = for_script(self.limits.settings, self.script.migration.options, self.limits.batch_size)
-        self.settings = settings if self.database.dialect.locks_rows else settings.alone
+        self.settings = for_script(
+            self.limits.settings.suited(self.database.dialect.most_rows),
+            self.script.migration.options,
+            self.limits.batch_size,
+        )
 
     async def count(self) -> None:
         async with self.database.looking() as connection:

@@ -51,6 +51,10 @@ class Settings:
     workers: int = 1
     max_connections: int | None = None
 
+    def suited(self, most_rows: int) -> "Settings":
+        """The same on a database that batches of so many rows suit."""
+        return replace(self, limits=self.limits.suited(most_rows))
+
     @property
     def connections(self) -> int:
         """How many connections a run opens at most: each worker writes, reads ahead and gives a sign of life.
@@ -64,11 +68,6 @@ class Settings:
         batches are small, unless somebody has said how large."""
         rest = 1 - (1 - ROOM_SHARE) / self.workers
         return replace(self, nice=rest, limits=self.limits.capped(ROOM_ROWS, ROOM_TIME))
-
-    @property
-    def alone(self) -> "Settings":
-        """The same where nobody waits for a row of ours."""
-        return replace(self, limits=self.limits.alone)
 
     def limits_for(self, holds_rows: bool) -> Limits:
         """Of a batch's size: what `holds_rows` in memory has smaller ones, unless somebody has said how many."""

@@ -59,10 +59,7 @@ class Stint:
     def settings(self) -> Settings:
         """What holds now."""
         settings = self.tuned(self.effort.tuning)
-        if self.effort.makes_room:
-            return settings.making_room
-        locks_rows = self.place.database.dialect.locks_rows
-        return settings if locks_rows and not self.effort.is_alone else settings.alone
+        return settings.making_room if self.effort.makes_room else settings
 
     @property
     def limits(self) -> Limits:
@@ -103,15 +100,14 @@ class Stint:
             self.tuning, self.pace = orders.tuning, fitted(self.pace, self.limits)
 
     def mind_others(self) -> None:
-        """Make room for others while they are at work in the database, unless somebody has said how much to rest; and
-        have larger batches only while there are none."""
+        """Make room for others while they are at work in the database, unless somebody has said how much to rest."""
         effort = self.effort
         is_asked = self.tuned(effort.tuning).nice is None
         why = self.place.others(self.name) if is_asked else None
         if is_asked and bool(why) != effort.makes_room:
             self.place.publish(events.MadeRoom(self.name, why or ""))
-        effort.makes_room, effort.is_alone = bool(why), self.place.is_alone(self.name)
-        if self.pace.rows > self.limits.most and not self.limits.is_fixed:
+        effort.makes_room = bool(why)
+        if why and not self.limits.is_fixed:
             self.pace = fitted(self.pace, self.limits)
 
     def begin_at_a_pace(self) -> None:

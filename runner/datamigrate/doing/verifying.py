@@ -73,8 +73,6 @@ class Verification:
         stint, ledger = self.stint, self.stint.place.ledger
         async with stint.place.database.writing() as connection:
             await stint.leave_aside(connection)
-            if not stint.settings.nice:
-                await stint.place.database.dialect.expect_nothing(connection)
             leftover = await stint.in_line.look(connection)
             if not leftover or (alone and await stint.in_line.count(connection) == alone):
                 await ledger.hold_still(connection, stint.name)

@@ -47,10 +47,6 @@ class Watch:
         """Why a migration is slowed down, by the last look."""
         return self.verdicts.get(name, EASY).why_slow
 
-    def is_alone(self, name: str) -> bool:
-        """Whether nobody else was at work in the database, by the last look."""
-        return self.verdicts.get(name, EASY).is_alone
-
     async def during(self, work: Callable[[], Awaitable[T]]) -> T:
         """The work's result; it begins after a first look, and is watched until it ends."""
         if not self.guards:

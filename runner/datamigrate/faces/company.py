@@ -32,10 +32,7 @@ class Company:
         async def told(tell: Publish) -> T:
             with traced(place.database.dialect.name, tell) as tell_all:
                 brakes = (*place.brakes, self.watch.why_wait)
-                others, is_alone = self.watch.why_slow, self.watch.is_alone
-                return await work(
-                    replace(place, publish=tell_all, brakes=brakes, others=others, is_alone=is_alone)
-                )
+                return await work(replace(place, publish=tell_all, brakes=brakes, others=self.watch.why_slow))
 
         return await self.watch.during(lambda: self.post.during(place.publish, told))
 

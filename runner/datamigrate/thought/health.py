@@ -75,11 +75,10 @@ class Reading:
 @dataclass(frozen=True)
 class Verdict:
     """Why the work is held back, by signal, and why it is slowed down; it may go on as it likes when there
-    is nothing. It `is_alone` when it is known that nobody else is at work."""
+    is nothing."""
 
     reasons: Mapping[str, str] = field(default_factory=dict)
     slowing: Mapping[str, str] = field(default_factory=dict)
-    is_alone: bool = False
 
     @property
     def why(self) -> str | None:
@@ -109,7 +108,7 @@ def judge(guards: Iterable[Guard], readings: Mapping[str, Reading], acting: Coll
         reading = readings.get(guard.signal, Reading())
         if why := _why(guard, reading, guard.signal in acting):
             (slowing if guard.slows else reasons)[guard.signal] = why
-    return Verdict(reasons, slowing, is_alone=readings.get(OTHERS, Reading()).value == 0)
+    return Verdict(reasons, slowing)
 
 
 def _why(guard: Guard, reading: Reading, acts: bool) -> str | None:

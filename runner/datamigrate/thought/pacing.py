@@ -18,9 +18,7 @@ SLACK = 1.25
 """How much wider a span is than the density of the last batch calls for."""
 
 MOST_ROWS = 20_000
-"""Of a batch, while it is not known that nobody waits for one of them."""
-
-MOST_ROWS_ALONE = 100_000
+"""Of a batch, unless somebody says otherwise."""
 
 NARROW = 8
 """A span of so many times the rows is given up slowly, a wider one by halves."""
@@ -28,7 +26,7 @@ NARROW = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """Within what a pace may move; `target_time` is in seconds. Without `max_rows` they are `MOST_ROWS`."""
+    """Within what a pace may move; `target_time` is in seconds. Without `max_rows` it is what suits the database."""
 
     target_time: float = 0.5
     min_rows: int = 1
@@ -51,10 +49,9 @@ class Limits:
             return self
         return replace(self, max_rows=min(self.most, rows), target_time=min(self.target_time, seconds))
 
-    @property
-    def alone(self) -> "Limits":
-        """The same where nobody waits for a row, unless somebody has said how many rows."""
-        return replace(self, max_rows=MOST_ROWS_ALONE) if self.max_rows is None else self
+    def suited(self, most: int) -> "Limits":
+        """The same on a database that so many rows suit."""
+        return replace(self, max_rows=most) if self.max_rows is None else self
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ class Dialect(Protocol):
 
     One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
     that `calls_functions` can call Python from within a statement; one that `is_strict` has only values of its
-    type in a column. Where it `locks_rows`, others wait for those of a batch. Of its health it tells the `signals`.
+    type in a column. Batches of more than `most_rows` are no faster, and keep others waiting. Of its health it tells
+    the `signals`.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Dialect(Protocol):
     reads_while_writing: bool
     calls_functions: bool
     is_strict: bool
-    locks_rows: bool
+    most_rows: int
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """An engine whose transactions, timeouts and statements behave as the runner expects."""
@@ -98,9 +99,6 @@ class Dialect(Protocol):
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
         """How many rows a query would give, without a long count; None where nothing can be said of it."""
-
-    async def expect_nothing(self, connection: AsyncConnection) -> None:
-        """Have this transaction's queries planned to go through to the end, as fast as can be."""
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk

@@ -21,12 +21,7 @@ from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_joining import XID
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
-from datamigrate.database.dialects.postgresql_settings import (
-    batch_settings,
-    local_setting,
-    parallel_plans,
-    session_settings,
-)
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, session_settings
 from datamigrate.database.dialects.postgresql_writing import writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
@@ -111,7 +106,7 @@ class PostgreSQL:
     reads_while_writing = True
     calls_functions = False
     is_strict = True
-    locks_rows = True
+    most_rows = 20_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Connections without named prepared statements; `read_only` ones cannot write.
@@ -228,11 +223,6 @@ class PostgreSQL:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise
         return Estimate(await planned_rows(connection, query), "the planner's estimate")
-
-    async def expect_nothing(self, connection: AsyncConnection) -> None:
-        """By several processes: the statistics are older than the walk, and have the planner think that one would
-        meet a pending row at once."""
-        await connection.execute(parallel_plans())
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk

@@ -56,7 +56,7 @@ class SQLite:
     reads_while_writing = False
     calls_functions = True
     is_strict = False
-    locks_rows = False
+    most_rows = 100_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
         """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
@@ -126,9 +126,6 @@ class SQLite:
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
         """A count when that is quick; else the table's size."""
         return await counted_shortly(connection, query)
-
-    async def expect_nothing(self, connection: AsyncConnection) -> None:
-        """There is one way, whatever comes of it."""
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk
