@@ -486,6 +486,19 @@ class Words(sa.TypeDecorator[list[str]]):
         return None if value is None else value.split(",")
 
 
+class Marked(sa.TypeDecorator[str]):
+    """A text that SQL puts a mark behind when it is written, and takes off when it is read."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def bind_expression(self, bindvalue: sa.BindParameter[str]) -> sa.ColumnElement[str]:
+        return sa.type_coerce(bindvalue, sa.Text) + "!"
+
+    def column_expression(self, column: sa.ColumnElement[str]) -> sa.ColumnElement[str]:
+        return sa.func.substr(column, 1, sa.func.length(column) - 1, type_=self)
+
+
 class Counts(sa.types.TypeDecorator[list[int]]):
     """Whole numbers, each one more than it is kept as."""
 
@@ -569,6 +582,10 @@ KINDS = {
         None,
         sa.String().with_variant(sa.Enum(Colour, name="colour"), "postgresql"),
         (Colour.RED, None),
+    ),
+    "a text of which SQL makes another one": Kind("TEXT", "TEXT", Marked(), ("abc", "", None)),
+    "one only on this database": Kind(
+        "TEXT", None, sa.Text().with_variant(Marked(), "postgresql"), ("abc", "", None)
     ),
     "an author's own list in a text": Kind("TEXT", "TEXT", Words(), (["a", "b"], ["c"], None)),
     "an object of Python's in bytes": Kind(

@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.database.dialects.base import RowsToWrite, Writer
 from datamigrate.database.dialects.postgresql_joining import Joining, NotJoined, array_of, joining_of
 
+DIALECT = postgresql.base.PGDialect()  # type: ignore[no-untyped-call] # untyped there
+
 ROWS_AT_ONCE = 500
 
 MOST_STATEMENTS = 8
@@ -23,8 +25,11 @@ MOST_PARAMETERS = 32_000
 
 
 def writer_of(rows: RowsToWrite) -> Writer:
-    """From arrays, unless one of the columns would be taken apart on the way."""
-    return ByHundreds(rows) if any(_would_be_taken_apart(_unlimited(k)) for k in rows.types) else AtOnce(rows)
+    """From arrays, unless values of one of the columns would be taken apart on the way, or are to be put into SQL."""
+    written = (_unlimited(kind).dialect_impl(DIALECT) for kind in rows.types)
+    return (
+        ByHundreds(rows) if any(_would_be_taken_apart(k) or _is_in_sql(k) for k in written) else AtOnce(rows)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +132,11 @@ def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
     return isinstance(plain, sa.ARRAY | sa.types.UserDefinedType | AbstractMultiRange | postgresql.DOMAIN)
 
 
+def _is_in_sql(kind: sa.types.TypeEngine[Any]) -> bool:
+    # nothing does that to the elements of an array
+    return kind.bind_expression(sa.bindparam("value", type_=kind)) is not None
+
+
 def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
     """`UPDATE … FROM (VALUES …)` for so many rows: a parameter for each value of each row."""
     types = _types_of(rows)
@@ -144,7 +154,7 @@ def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
 
 
 def _written(kind: sa.types.TypeEngine[Any]) -> str:
-    return kind.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call] # untyped there
+    return kind.compile(dialect=DIALECT)
 
 
 def _types_of(rows: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
