@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from datamigrate.doing import choosing
+from datamigrate.words.events import BatchDone
 from workbench import BATCH, Bench
 
 pytestmark = pytest.mark.anyio
@@ -200,6 +202,53 @@ async def test_any_number_of_rows_around_the_batch_size_is_done_once(
     prepare(bench, kind)
     ran = await bench.run(bench.script(body(kind, form)), batch_size=BATCH)
     assert ran.outcome == "done", ran.result
+    assert_each_row_once(bench, kind, form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_numbers_with_gaps_of_any_size_are_walked_each_row_once(bench: Bench, form: str) -> None:
+    hundreds = (
+        *range(-50, 150),
+        *range(20_000, 20_100),
+        *range(20_101, 20_300, 2),
+        *range(10**9, 10**9 + 100),
+    )
+    kind = Kind("id BIGINT PRIMARY KEY", KINDS["integer"].declared, tuple((i,) for i in hundreds))
+    prepare(bench, kind)
+    ran = await bench.run(bench.script(body(kind, form)))
+    assert ran.outcome == "done", ran.result
+    assert max(batch.rows for batch in ran.of(BatchDone)) <= BATCH
+    assert_each_row_once(bench, kind, form)
+
+
+@pytest.mark.parametrize("form", ["update", "compute batch", "compute"])
+async def test_numbers_that_are_no_whole_ones_are_walked_each_row_once(
+    sqlite_bench: Bench, form: str
+) -> None:
+    halves = (*range(100), *(i / 4 + 0.1 for i in range(300, 600)), *range(200, 300))
+    kind = single("INT", "sa.Integer", halves)
+    prepare(sqlite_bench, kind)
+    ran = await sqlite_bench.run(sqlite_bench.script(body(kind, form)))
+    assert ran.outcome == "done", ran.result
+    assert_each_row_once(sqlite_bench, kind, form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_where_keys_are_numbered_nobody_looks_for_the_end_of_a_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    kind = Kind("id BIGINT PRIMARY KEY", KINDS["integer"].declared, tuple((i,) for i in range(100 * BATCH)))
+    prepare(bench, kind)
+    looks, first_key = [], choosing.first_key
+
+    async def looked_for(*given: Any) -> Any:
+        looks.append(given)
+        return await first_key(*given)
+
+    monkeypatch.setattr(choosing, "first_key", looked_for)
+    ran = await bench.run(bench.script(body(kind, form)))
+    assert ran.outcome == "done", ran.result
+    assert len(looks) < 10
     assert_each_row_once(bench, kind, form)
 
 

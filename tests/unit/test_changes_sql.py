@@ -158,6 +158,28 @@ def test_it_is_stored_otherwise_where_a_type_converts_it() -> None:
     assert not PostgreSQL().version_is_read([plain])
 
 
+# having the database call Python
+
+
+def test_a_functions_only_value_is_asked_for_with_what_is_read() -> None:
+    assert sql(changes.update_inside(fold, USERS, SLICE), "sqlite") == (
+        "UPDATE users SET email_key=datamigrate_value_0(users.email) "
+        "WHERE users.id > ? AND users.id <= ? AND users.email_key IS NULL"
+    )
+
+
+def test_several_values_of_a_function_are_asked_for_by_the_rows_key() -> None:
+    both = compute_rows(
+        orders, pending=UNPAID, reads=[orders.c.total], writes=[orders.c.paid, orders.c.total]
+    )
+    assert sql(changes.update_inside(both(settle.function), ORDERS, ORDERS_SLICE), "sqlite") == (
+        "UPDATE orders SET total=datamigrate_value_1(orders.tenant_id, orders.id, orders.total), "
+        "paid=datamigrate_value_0(orders.tenant_id, orders.id, orders.total) "
+        "WHERE (orders.tenant_id, orders.id) > (?, ?) AND (orders.tenant_id, orders.id) <= (?, ?) "
+        "AND orders.paid IS 0"
+    )
+
+
 # writing computed values
 
 

@@ -17,6 +17,7 @@ from datamigrate.thought.pacing import (
     after_timeout,
     alike,
     first_pace,
+    fitted,
     fixed,
     is_smallest,
     next_pace,
@@ -191,6 +192,31 @@ def test_full_batches_bring_a_wide_span_back_to_the_rows() -> None:
 def test_where_nearly_every_row_is_pending_the_span_is_the_rows_and_nothing_is_counted() -> None:
     simulation = Simulation(1e-4, density=0.9)
     assert all(pace.span == pace.rows for pace in paces_of(simulation, 20))
+
+
+@pytest.mark.parametrize(("numbers", "numbered"), [(500, True), (555, True), (556, False), (None, False)])
+def test_keys_are_numbered_when_nearly_every_number_was_one(numbers: int | None, numbered: bool) -> None:
+    pace = next_pace(Batch(Pace(500, 500), TARGET, 500, numbers), LIMITS)
+    assert pace == Pace(500, 500, numbered)
+
+
+def test_keys_are_numbered_for_a_batch_that_is_chosen_ahead_too() -> None:
+    last = Batch(Pace(500, 500), TARGET, 500, 500)
+    assert next_pace(alike(last, Pace(1000, 1000)), LIMITS).numbered
+
+
+def test_a_gap_has_the_end_of_a_slice_looked_for_again() -> None:
+    pace = Pace(500, 500, numbered=True)
+    assert next_pace(Batch(pace, TARGET, 0, 500), LIMITS) == Pace(500, 500)
+    assert next_pace(Batch(pace, TARGET, 300, 500), LIMITS) == Pace(500, 500)
+
+
+def test_a_span_that_is_wider_than_the_rows_is_never_one_of_numbers() -> None:
+    assert not next_pace(Batch(Pace(500, 4000), TARGET, 4000, 4000), LIMITS).numbered
+
+
+def test_limits_that_are_new_change_nothing_about_the_keys() -> None:
+    assert fitted(Pace(500, 500, numbered=True), fixed(LIMITS, 10)) == Pace(10, 10, numbered=True)
 
 
 def paces_of(simulation: Simulation, batches: int) -> Iterator[Pace]:

@@ -54,10 +54,12 @@ def read(
 
 
 def update_inside(form: ComputeRows, keyset: Keyset, bounds: Bounds) -> sa.Update:
-    """Have the database call Python: `datamigrate_value_0` and so on, for each value of a row that it writes."""
+    """Have the database call Python: `datamigrate_value_0` and so on, for each value of a row that it writes; of several
+    values each is asked for by the row's key."""
     read = [sa.type_coerce(column, sa.types.NullType()) for column in form.reads]
+    key = keyset.columns if len(form.written) > 1 else ()
     values = {
-        name: getattr(sa.func, f"datamigrate_value_{i}")(*keyset.columns, *read, type_=sa.types.NullType())
+        name: getattr(sa.func, f"datamigrate_value_{i}")(*key, *read, type_=sa.types.NullType())
         for i, name in enumerate(form.written)
     }
     return sa.update(form.table).where(rows_of(form, keyset, bounds)).values(values)

@@ -121,7 +121,7 @@ class Batching:
         async with stint.noting(stint.settings.timeouts) as connection:
             change = await stint.in_line.apply(connection, portion, thorough)
             seconds = time.monotonic() - began
-            batch = Batch(portion.pace, max(seconds, portion.seconds), change.found)
+            batch = Batch(portion.pace, max(seconds, portion.seconds), change.found, _numbers(claim, change))
             pace = self._pace_behind(batch)
             if portion.claim.upper != claim.upper:
                 change = replace(change, exhausted=False)
@@ -162,6 +162,10 @@ class Batching:
         pace = next_pace(batch, limits)
         # what was read ahead may be of a size that was wanted before
         return fitted(pace, limits) if self.stint.pace.rows >= limits.min_rows else pace
+
+
+def _numbers(claim: Claim, change: Change) -> int | None:
+    return None if change.cursor is None else Bounds(claim.cursor, change.cursor).numbers
 
 
 def _reach(claim: Claim) -> tuple[Key | None, Key | None, int]:

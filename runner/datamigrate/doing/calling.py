@@ -35,8 +35,9 @@ Asked = Callable[..., Any]
 
 @dataclass(eq=False)
 class Caller:
-    """The function as a database calls it from within an UPDATE, for each value that it writes to a row; in the context
-    of the task that has made this, as everywhere else."""
+    """The function as a database calls it from within an UPDATE, for each value that it writes to a row: with what is read
+    of the row, behind the row's key where there are several values to write. It is in the context of the task that has made
+    this, as everywhere else."""
 
     form: ComputeRows
     types: tuple[sa.types.TypeEngine[Any], ...]
@@ -49,7 +50,7 @@ class Caller:
     @cached_property
     def functions(self) -> Mapping[str, Asked]:
         """What the database is lent: `datamigrate_value_0` and so on."""
-        ask = self._ask() if len(self.types) == 1 else self._once_a_row(self._ask())
+        ask = self._ask(0) if len(self.types) == 1 else self._once_a_row(self._ask(self.width))
         values = (self._value(i, ask) for i in range(len(self.types)))
         return {f"datamigrate_value_{i}": partial(self._context.run, value) for i, value in enumerate(values)}
 
@@ -69,12 +70,12 @@ class Caller:
             self._late.clear()
             self._last.clear()
 
-    def _ask(self) -> Asked:
+    def _ask(self, width: int) -> Asked:
         function, kind, convert = self.form.function, row_type(self.form), self._converter
-        width, columns, late, make_row = self.width, len(self.types), self._late, tuple.__new__
+        columns, late, make_row = len(self.types), self._late, tuple.__new__
 
-        def ask(*arguments: Any) -> dict[str, Any]:
-            values = arguments[width:]
+        def ask(*values: Any) -> dict[str, Any]:
+            values = values[width:]
             result = function(make_row(kind, convert(values) if convert else values))
             if type(result) is not dict or len(result) != columns or late:
                 raise NotInside
@@ -94,21 +95,18 @@ class Caller:
         return ask_once
 
     def _value(self, number: int, ask: Asked) -> Asked:
-        name, kind, fitting, plain = self.form.written[number], self.types[number], set[type](), set[type]()
+        name, kind, known = self.form.written[number], self.types[number], set[tuple[type, type]]()
         accepted = wanted_by(self.form)[name]
-        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect) or _as_it_is
+        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect)
 
         def value(*arguments: Any) -> Any:
             value = ask(*arguments)[name]
-            if type(value) not in fitting:
-                if accepted and not fits(type(value), accepted):
+            made = make(value) if make else value
+            types = type(value), type(made)
+            if types not in known:
+                if (accepted and not fits(types[0], accepted)) or not _is_taken_as_it_is(types[1]):
                     raise NotInside
-                fitting.add(type(value))
-            made = value if make is _as_it_is else make(value)
-            if type(made) not in plain:
-                if not _is_taken_as_it_is(type(made)):
-                    raise NotInside
-                plain.add(type(made))
+                known.add(types)
             return made
 
         return value
@@ -120,10 +118,6 @@ class Caller:
         if not any(converters):
             return None
         return lambda values: tuple(c(v) if c else v for c, v in zip(converters, values, strict=True))
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _is_taken_as_it_is(kind: type) -> bool:

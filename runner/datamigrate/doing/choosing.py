@@ -32,6 +32,8 @@ class Choosing:
 
     async def behind(self, connection: AsyncConnection, reach: Bounds, pace: Pace) -> Slice:
         """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
+        if (chosen := reckoned(reach, pace)) is not None:
+            return chosen
         end = await self._nth(connection, self._any, reach, pace.span) or reach.upper
         if pace.span > pace.rows:
             looked_at = Bounds(reach.lower, end)
@@ -56,6 +58,16 @@ class Choosing:
         self, connection: AsyncConnection, keys: Repeated[sa.Select[Any]], bounds: Bounds, n: int
     ) -> Key | None:
         return await first_key(connection, keys.of(bounds), nth_parameters(bounds, n))
+
+
+def reckoned(reach: Bounds, pace: Pace) -> Slice | None:
+    """The slice that the pace's span of whole numbers makes; None where keys are not numbered, or where that is not
+    known."""
+    if not pace.numbered or reach.lower is None or reach.numbers is None:
+        return None
+    is_last = reach.numbers <= pace.span
+    (lower,) = reach.lower
+    return Slice(reach if is_last else Bounds(reach.lower, (lower + pace.span,)), is_last)
 
 
 async def find_upper(connection: AsyncConnection, keyset: Keyset) -> Key | None:

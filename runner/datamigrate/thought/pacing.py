@@ -2,7 +2,8 @@
 
 A batch ends at whichever comes first: `rows` pending rows, or `span` keys looked at. The first bounds
 the work and the locks where pending rows are dense, the second bounds the search where they are sparse.
-Where nearly every row is pending the two are the same number, and nothing needs to be counted.
+Where nearly every row is pending the two are the same number, and nothing needs to be counted. Where besides keys are
+numbered with few gaps, nothing needs to be looked for.
 """
 
 import math
@@ -13,6 +14,9 @@ SHRINK = 0.25
 
 DENSE = 0.5
 """A batch of as many keys as it may have rows is dense when at least this part of them was pending."""
+
+FEW_GAPS = 0.9
+"""Keys are numbered when at least this part of the whole numbers of a slice were keys of pending rows."""
 
 SLACK = 1.25
 """How much wider a span is than the density of the last batch calls for."""
@@ -56,25 +60,35 @@ class Limits:
 
 @dataclass(frozen=True)
 class Pace:
-    """The size of the next batch: at most `rows` pending rows out of at most `span` keys."""
+    """The size of the next batch: at most `rows` pending rows out of at most `span` keys. Where those are `numbered`,
+    the span is one of whole numbers."""
 
     rows: int
     span: int
+    numbered: bool = False
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a batch was like: its pace, how many `seconds` it took, and how many pending rows it `found`."""
+    """What a batch was like: its pace, how many `seconds` it took, and how many pending rows it `found` in its slice,
+    of so many whole `numbers` (None: its keys are none)."""
 
     pace: Pace
     seconds: float
     found: int
+    numbers: int | None = None
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether there was a pending row for nearly every number."""
+        return bool(self.numbers) and self.found >= FEW_GAPS * (self.numbers or 0)
 
 
 def alike(last: Batch, pace: Pace) -> Batch:
     """What a batch of this pace will be like, if its rows and keys are like those of the last one."""
     share = pace.span / last.pace.span
-    return Batch(pace, last.seconds * share, round(last.found * share))
+    numbers = None if last.numbers is None else round(last.numbers * share)
+    return Batch(pace, last.seconds * share, round(last.found * share), numbers)
 
 
 def first_pace(rows: int) -> Pace:
@@ -91,7 +105,8 @@ def next_pace(batch: Batch, limits: Limits) -> Pace:
     is_full = found >= (pace.rows * DENSE if pace.span <= pace.rows else pace.rows)
     if is_full:
         rows = _within(pace.rows * factor, limits.min_rows, limits.most)
-        return Pace(rows, _within(_narrower(pace, rows), rows, max(limits.max_span, rows)))
+        span = _within(_narrower(pace, rows), rows, max(limits.max_span, rows))
+        return Pace(rows, span, batch.is_numbered and span == rows)
     rows = pace.rows if factor >= 1 else _within(pace.rows * factor, limits.min_rows, limits.most)
     wider = min(factor, max(1.0, SLACK * pace.rows / found)) if found else factor
     return Pace(rows, _within(pace.span * wider, rows, max(limits.max_span, rows)))
@@ -101,7 +116,8 @@ def fitted(pace: Pace, limits: Limits) -> Pace:
     """The pace within limits that are new."""
     rows = _within(pace.rows, limits.min_rows, limits.most)
     dense = pace.span <= pace.rows
-    return Pace(rows, rows if dense else _within(pace.span, rows, max(limits.max_span, rows)))
+    span = rows if dense else _within(pace.span, rows, max(limits.max_span, rows))
+    return Pace(rows, span, pace.numbered and dense)
 
 
 def after_timeout(pace: Pace, limits: Limits) -> Pace:

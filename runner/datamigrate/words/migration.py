@@ -19,6 +19,14 @@ class Bounds:
     lower: Key | None
     upper: Key
 
+    @property
+    def numbers(self) -> int | None:
+        """How many whole numbers lie in it; None where its ends are none."""
+        if self.lower is None or [type(v) for v in (*self.lower, *self.upper)] != [int, int]:
+            return None
+        (lower,), (upper,) = self.lower, self.upper
+        return int(upper - lower)
+
 
 @dataclass(frozen=True)
 class Options:
