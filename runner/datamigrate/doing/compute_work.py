@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,13 @@ class ComputeWork(RowsWork):
         chosen, computed = portion.slice, portion.computed
         assert chosen is not None
         assert computed is not None
-        keys = list(zip(*computed.columns[: len(self.keyset.names)], strict=True))
+        keys = partial(zip, *computed.columns[: len(self.keyset.names)], strict=True)
         # rows that have come into the slice since it was read are a later sweep's
         async with self.changing(connection, chosen.bounds, thorough, among=keys) as excused:
             rows = await self._write(connection, chosen.bounds, computed)
             if rows < len(computed):
                 # the application has changed some of them meanwhile: a later sweep reads them again
-                excused.update(keys)
+                excused.update(keys())
         alone = len(computed.left_alone)
         return Change(chosen.bounds.upper, chosen.is_last, rows, alone, found=len(computed) + alone)
 

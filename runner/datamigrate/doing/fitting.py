@@ -1,8 +1,9 @@
 """Whether what a compute function returns fits the columns that it writes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -61,13 +62,12 @@ def values_of(
     wanted: Mapping[str, tuple[type, ...]], results: Sequence[Any], key_of: KeyOf
 ) -> list[list[Any]]:
     """The results column by column. Raises RowFailed for one that does not fit."""
-    # at the speed of C; a look at each row only when one of them is wrong
-    if set(map(type, results)) - {dict} or set(map(frozenset, results)) - {frozenset(wanted)}:
+    columns = _columns_of(wanted, results)
+    if columns is None:
         for i, result in enumerate(results):
             _check_names(wanted, result, key_of(i))
-    columns = []
-    for name, accepted in wanted.items():
-        column = [result[name] for result in results]
+        columns = [[result[name] for result in results] for name in wanted]
+    for (name, accepted), column in zip(wanted.items(), columns, strict=True):
         if accepted and not all(fits(kind, accepted) for kind in set(map(type, column))):
             i, kind = next((i, type(v)) for i, v in enumerate(column) if not fits(type(v), accepted))
             raise RowFailed(
@@ -76,8 +76,17 @@ def values_of(
                 "Convert it in the script.",
                 key_of(i),
             )
-        columns.append(column)
     return columns
+
+
+def _columns_of(names: Collection[str], results: Sequence[Any]) -> list[list[Any]] | None:
+    """At the speed of C; None where one of them has to be looked at, which has other names or is no dictionary."""
+    if {*map(type, results)} - {dict} or {*map(len, results)} - {len(names)}:
+        return None
+    try:
+        return [list(map(itemgetter(name), results)) for name in names]
+    except KeyError:
+        return None
 
 
 def _check_names(wanted: Mapping[str, tuple[type, ...]], result: Any, key: Key) -> None:

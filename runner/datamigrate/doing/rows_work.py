@@ -1,7 +1,7 @@
 """What walks a table: it chooses a slice, changes its rows, and looks again."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -135,7 +135,11 @@ class RowsWork(ABC):
 
     @asynccontextmanager
     async def changing(
-        self, connection: AsyncConnection, bounds: Bounds, thorough: bool, among: Iterable[Key] | None = None
+        self,
+        connection: AsyncConnection,
+        bounds: Bounds,
+        thorough: bool,
+        among: Callable[[], Iterable[Key]] | None = None,
     ) -> AsyncIterator[set[Key]]:
         """Around a change of all rows of a slice, or of those `among` the keys: a thorough one compares which of them
         are pending before and after, in the same transaction, apart from the keys that are put into the set it
@@ -143,7 +147,7 @@ class RowsWork(ABC):
         excused: set[Key] = set()
         with in_slice(bounds):
             before = await self._pending(connection, bounds) if thorough else frozenset()
-            before = before if among is None else before.intersection(among)
+            before = before if among is None else before.intersection(among())
             rows = partial(changes.rows_of, self.form, self.keyset, bounds)
             async with self.keeping.around(connection, rows):
                 yield excused
