@@ -41,6 +41,13 @@ def bench_on(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], 
     )
 
 
+@pytest.fixture(params=["walked", "listed"])
+def however_found(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once as in a small table, which is walked to find the rows, and once as in a large one with few of them."""
+    if request.param == "listed":
+        monkeypatch.setattr("datamigrate.doing.rows_work.MANY", 1)
+
+
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries follow at once, as many as in earnest, and a held claim is asked for again soon."""

@@ -167,6 +167,7 @@ def cases(usual: str, everywhere: tuple[str, ...] = ()) -> list[tuple[str, str, 
     ]
 
 
+@pytest.mark.usefixtures("however_found")
 @pytest.mark.parametrize(("dialect", "name", "form"), cases("compute batch"))
 async def test_a_key_of_any_kind_is_walked_in_one_go_each_row_once(
     bench_on: Callable[[str], Bench], dialect: str, name: str, form: str
@@ -181,6 +182,7 @@ async def test_a_key_of_any_kind_is_walked_in_one_go_each_row_once(
 @pytest.mark.parametrize(
     ("dialect", "name", "form"), cases("update", everywhere=("integer", "three mixed columns"))
 )
+@pytest.mark.usefixtures("however_found")
 async def test_a_key_of_any_kind_is_walked_one_batch_a_process_each_row_once(
     bench_on: Callable[[str], Bench], dialect: str, name: str, form: str
 ) -> None:

@@ -10,7 +10,7 @@ from datamigrate.words.errors import RowFailed, TooManyQuarantined
 from datamigrate.words.events import Event, Finished, Quarantined, Released, Verifying
 from workbench import BATCH, HOME, Bench
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("however_found")]
 
 ROWS = 5 * BATCH
 POISON = (7, 18)

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import datamigrate
 from datamigrate.database.database import Database
+from datamigrate.database.keyset import Keyset, first_found
+from datamigrate.doing import choosing, rows_work
 from datamigrate.doing.settings import Settings
 from datamigrate.thought.pacing import Limits
-from datamigrate.words.events import BatchDone, Sweeping
+from datamigrate.words.events import BatchDone, Event, Sweeping, Verifying
 from workbench import BATCH, DOUBLED, FORMS, ITEM, PENDING, Bench, each_batch, opened
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +25,8 @@ pytestmark = pytest.mark.anyio
 ROWS = 200_000
 ONE_IN = 10_000
 USUAL = Settings(limits=Limits(target_time=600))  # the usual sizes, whatever this machine's pace
+
+KEYS = Keyset(ITEM, ("id",), (sa.Text(),))
 
 SERIES = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) ",
@@ -40,6 +45,76 @@ def fill(bench: Bench, rows: int = ROWS, one_in: int = ONE_IN) -> None:
     bench.database.execute("ANALYZE")
 
 
+@pytest.fixture
+def walked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few rows are pending, they are found by walking the table."""
+    monkeypatch.setattr(rows_work, "MANY", 10**9)
+
+
+@pytest.mark.parametrize("form", ["update", "delete", "compute", "each batch"])
+async def test_a_few_pending_rows_of_a_large_table_are_done_without_walking_it(
+    bench: Bench, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench)
+    looks, first_key = [], choosing.first_key
+
+    async def looked_for(connection: Any, *given: Any) -> Any:
+        if isinstance(connection, AsyncConnection):  # and does not just explain what would be done
+            looks.append(given)
+        return await first_key(connection, *given)
+
+    monkeypatch.setattr(choosing, "first_key", looked_for)
+    ran = await bench.run(bench.script(FORMS[form]), settings=USUAL)
+    assert ran.outcome == "done", ran.result
+    bench.assert_done(ROWS // ONE_IN, range(7, ROWS, ONE_IN))
+    assert len(ran.of(BatchDone)) == 1
+    # for the table's last key, and whether it is large: never for the end of a batch
+    assert len(looks) == 2
+
+
+async def test_a_few_pending_rows_of_a_large_table_are_done_in_batches_of_the_size_that_is_asked_for(
+    bench: Bench,
+) -> None:
+    fill(bench)
+    ran = await bench.run(bench.script(FORMS["update"]), batch_size=8)
+    assert ran.outcome == "done", ran.result
+    assert [batch.rows for batch in ran.of(BatchDone)] == [8, 8, 4]
+
+
+async def test_a_large_table_without_a_pending_row_is_not_walked(bench: Bench) -> None:
+    fill(bench, one_in=ROWS + 1)
+    bench.database.execute("UPDATE item SET new = old * 2 WHERE new IS NULL")
+    ran = await bench.run(bench.script(FORMS["update"]), settings=USUAL)
+    assert ran.outcome == "done", ran.result
+    assert ran.of(BatchDone) == []
+
+
+async def test_what_arrives_in_a_large_table_meanwhile_is_swept_without_walking_it_again(
+    bench: Bench,
+) -> None:
+    fill(bench)
+
+    def application(event: Event) -> None:
+        if isinstance(event, Verifying) and not ran_already:
+            ran_already.append(event)
+            bench.database.execute("UPDATE item SET new = NULL WHERE serial IN (1, 99999, 200000)")
+
+    ran_already: list[Event] = []
+    ran = await bench.run(bench.script(FORMS["update"]), settings=USUAL, listen=application)
+    assert ran.outcome == "done", ran.result
+    assert [batch.rows for batch in ran.of(BatchDone)] == [ROWS // ONE_IN, 3]
+    assert bench.wrong() == []
+
+
+async def test_a_text_key_that_knows_no_case_is_listed_in_the_tables_order(sqlite_bench: Bench) -> None:
+    bench, keys = sqlite_bench, [f"{letter}{i}" for i in range(50) for letter in "aBcD"]
+    bench.table("id TEXT COLLATE NOCASE PRIMARY KEY", rows=((key,) for key in keys))
+    async with opened(bench.database) as database, database.looking() as connection:
+        found = await connection.execute(first_found(KEYS, PENDING, 1_000))
+        assert [key for (key,) in found] == sorted(keys, key=str.lower)
+
+
+@pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize("form", ["update", "compute", "each batch"])
 async def test_one_pending_row_in_ten_thousand_takes_few_batches_and_all_are_found(
     bench: Bench, form: str
@@ -66,6 +141,7 @@ async def test_dense_pending_rows_are_done_in_batches_that_grow(bench: Bench) ->
     assert len(sizes) < 10
 
 
+@pytest.mark.usefixtures("walked")
 @pytest.mark.parametrize("form", ["update", "compute"])
 async def test_every_statement_of_a_batch_looks_at_a_slice_of_the_keys_index_only(
     postgres_bench: Bench, form: str

@@ -10,7 +10,7 @@ from datamigrate.words.errors import KeepsComing, StillPending
 from datamigrate.words.events import BatchDone, Event, Finished, Sweeping, Verifying
 from workbench import BATCH, FORMS, HOME, Bench, compute_batch, doubling, with_settings
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("however_found")]
 
 ROWS = 3 * BATCH
 

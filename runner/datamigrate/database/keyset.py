@@ -135,6 +135,12 @@ def pending_keys(keyset: Keyset, pending: sa.ColumnElement[bool], limit: int | N
     return sa.select(*keyset.columns).where(pending).limit(limit)
 
 
+def first_found(keyset: Keyset, pending: sa.ColumnElement[bool], most: int) -> sa.Select[Any]:
+    """Keys of at most so many `pending` rows, whichever are found first, in their order."""
+    found = pending_keys(keyset, pending, most).subquery()
+    return sa.select(*found.c).order_by(*found.c)
+
+
 def any_key(keyset: Keyset) -> sa.Select[Any]:
     """The key of any one row."""
     return sa.select(*keyset.columns).limit(1)

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 
 from datamigrate.doing.effort import Outcome
+from datamigrate.doing.rows_work import FEW
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Change
 from datamigrate.thought.codec import show_key
@@ -19,6 +20,9 @@ async def announce(stint: Stint) -> None:
     effort.began = time.monotonic()
     async with stint.place.database.looking() as connection:
         estimate = await stint.work.estimate(connection)
+        is_known = estimate is not None and estimate.is_counted and estimate.rows < FEW
+        if is_known and stint.mine.upper is None:
+            stint.found = await stint.work.look(connection)
         effort.done = await ledger.tally(connection, name)
         effort.before = effort.done.rows
         stint.heed(await ledger.orders(connection, name))

@@ -1,6 +1,6 @@
 """Which rows the next batch has."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,20 +25,25 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Choosing:
-    """Slice after slice of a table, of which some rows are `pending`."""
+    """Slice after slice of a table, of which some rows are `pending`: where those are `few` and known, all of them."""
 
     keyset: Keyset
     pending: sa.ColumnElement[bool]
+    few: Sequence[Key] | None = None
 
     async def behind(self, connection: AsyncConnection, reach: Bounds, pace: Pace) -> Slice:
         """The slice behind `reach.lower` that ends with the pace's rows or its span, whichever comes first."""
-        if (chosen := reckoned(reach, pace)) is not None:
+        if (chosen := self.without_a_look(reach, pace)) is not None:
             return chosen
         end = await self._nth(connection, self._any, reach, pace.span) or reach.upper
         if pace.span > pace.rows:
             looked_at = Bounds(reach.lower, end)
             end = await self._nth(connection, self._pending, looked_at, pace.rows) or end
         return Slice(Bounds(reach.lower, end), end == reach.upper)
+
+    def without_a_look(self, reach: Bounds, pace: Pace) -> Slice | None:
+        """The same where it is known or can be reckoned; else None."""
+        return listed(self.few, reach, pace) if self.few else reckoned(reach, pace)
 
     async def has(self, connection: AsyncConnection, bounds: Bounds, rows: int) -> bool:
         """Whether a slice has so many rows, pending or not."""
@@ -58,6 +63,16 @@ class Choosing:
         self, connection: AsyncConnection, keys: Repeated[sa.Select[Any]], bounds: Bounds, n: int
     ) -> Key | None:
         return await first_key(connection, keys.of(bounds), nth_parameters(bounds, n))
+
+
+def listed(keys: Sequence[Key], reach: Bounds, pace: Pace) -> Slice | None:
+    """The slice with the next of these keys; None where it does not begin behind one of them, or the last one does not
+    end it: it was cut."""
+    if reach.upper != keys[-1] or (reach.lower is not None and reach.lower not in keys):
+        return None
+    done = 0 if reach.lower is None else keys.index(reach.lower) + 1
+    next_ones = keys[done : done + pace.rows]
+    return Slice(Bounds(reach.lower, next_ones[-1]), next_ones[-1] == reach.upper)
 
 
 def reckoned(reach: Bounds, pace: Pace) -> Slice | None:

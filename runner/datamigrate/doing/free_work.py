@@ -1,6 +1,8 @@
 """The free form: a batch is one call of the script's function."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -50,6 +52,10 @@ class FreeWork:
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """What `remaining` says; without one, having run is all there is to know."""
         return ((),) if await self._remaining(connection) else ()
+
+    async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> Self:
+        """A free form knows no rows."""
+        return self
 
     async def left_alone(self, look: Look) -> int | None:
         """A free form has no way to say so."""

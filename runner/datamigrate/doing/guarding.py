@@ -14,7 +14,7 @@ from datamigrate.database.dialects import Dialect
 from datamigrate.database.faults import Fault
 from datamigrate.database.keyset import pending_keys
 from datamigrate.doing.choosing import Choosing, find_upper
-from datamigrate.doing.rows_work import SAMPLE, RowsWork
+from datamigrate.doing.rows_work import FEW, RowsWork
 from datamigrate.doing.work import Work
 from datamigrate.thought.pacing import Pace
 from datamigrate.thought.plans import Slow, Walk, remedy
@@ -58,7 +58,7 @@ async def slow_batch(connection: AsyncConnection, work: RowsWork, pace: Pace) ->
 
 async def slow_look(connection: AsyncConnection, work: RowsWork) -> tuple[str, ...]:
     """What the fresh look for pending rows reads, a sentence each: it is taken once or twice in a run."""
-    query = pending_keys(work.keyset, work.form.pending, limit=SAMPLE)
+    query = pending_keys(work.keyset, work.form.pending, limit=FEW)
     found = await _slow_parts(connection, work.dialect, query, Walk(work.form.table.name, work.keyset.names))
     return tuple(
         f"The fresh look for pending rows in the end reads all of {slow.label} ({slow.size}). "

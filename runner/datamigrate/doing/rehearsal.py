@@ -8,7 +8,7 @@ from datamigrate.authoring.forms import EachBatch
 from datamigrate.authoring.reach import reaches_past
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
-from datamigrate.database.dialects.base import Estimate, Lock
+from datamigrate.database.dialects.base import COUNTED, Estimate, Lock
 from datamigrate.database.rewriting import rewriting
 from datamigrate.database.surroundings import around
 from datamigrate.doing.failing import cause_of, failed_batch, told
@@ -157,7 +157,7 @@ class _Attempt:
 
     async def count(self) -> None:
         async with self.database.looking() as connection:
-            self.estimate = Estimate(await self.work.count(connection), "counted")
+            self.estimate = Estimate(await self.work.count(connection), COUNTED)
 
     async def look_around(self) -> None:
         async with self.database.looking() as connection:

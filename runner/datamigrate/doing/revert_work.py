@@ -1,8 +1,8 @@
 """Putting back what the undo log has of a migration, the latest entry first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,6 +111,10 @@ class RevertWork:
         """Entries that were not settled."""
         found = await connection.execute(sa.select(self.undo.c.id).where(*self._pending).limit(5))
         return tuple(tuple(row) for row in found)
+
+    async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> Self:
+        """Its walk looks at nothing else anyway."""
+        return self
 
     async def left_alone(self, look: Look) -> int | None:
         """Every entry is settled."""

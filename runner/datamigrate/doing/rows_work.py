@@ -14,7 +14,7 @@ from datamigrate.authoring.forms import RowsForm
 from datamigrate.database import changes
 from datamigrate.database.dialects import Dialect
 from datamigrate.database.dialects.base import Estimate
-from datamigrate.database.keyset import Keyset, last_before, none_of, one_of, pending_keys
+from datamigrate.database.keyset import Keyset, first_found, last_before, none_of, one_of, pending_keys
 from datamigrate.doing.choosing import Choosing, Slice, find_upper, first_key
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.failing import in_slice, show_keys
@@ -25,19 +25,24 @@ from datamigrate.words.claim import Claim
 from datamigrate.words.errors import StillPending
 from datamigrate.words.migration import Bounds, Key
 
-SAMPLE = 20
+FEW = 1_000
+"""Pending rows, of which all keys are kept in mind instead of walking a table to find them one after another ..."""
+
+MANY = 100_000
+"""... if it has so many rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class RowsWork(ABC):
     """What the four forms have in common that walk a table; `columns` are all of the table's, and `keeping` is what is kept of the
-    rows for an undo."""
+    rows for an undo. Where its rows are `few` among many, these are their keys, in order."""
 
     form: RowsForm
     keyset: Keyset
     dialect: Dialect
     columns: tuple[str, ...]
     keeping: Keeping = field(default=NOTHING_KEPT, kw_only=True)
+    few: tuple[Key, ...] | None = field(default=None, kw_only=True)
 
     has_slices = True
 
@@ -54,7 +59,7 @@ class RowsWork(ABC):
     @cached_property
     def choosing(self) -> Choosing:
         """Finds the batches."""
-        return Choosing(self.keyset, self.form.pending)
+        return Choosing(self.keyset, self.form.pending, self.few)
 
     @abstractmethod
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
@@ -66,15 +71,27 @@ class RowsWork(ABC):
 
     async def find_upper(self, connection: AsyncConnection) -> Key | None:
         """The largest key there is now."""
+        if self.few is not None:
+            return self.few[-1] if self.few else None
         return await find_upper(connection, self.keyset)
 
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """Stops at the first few: one pending row is enough to go on."""
-        found = await connection.execute(pending_keys(self.keyset, self.form.pending, limit=SAMPLE))
+        found = await connection.execute(first_found(self.keyset, self.form.pending, FEW))
         return tuple(tuple(row) for row in found)
+
+    async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> Self:
+        """The work on these rows, if they are all that a look has found, and few in a large table."""
+        upper = await self.find_upper(connection) if len(found) < FEW else None
+        if upper is None or not await self.has_rows(connection, Bounds(None, upper), MANY):
+            return self
+        pending = sa.and_(self.form.pending, one_of(self.keyset, found))
+        return replace(self, form=replace(self.form, pending=pending), few=tuple(found))
 
     async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
         """By a sample of the keys."""
+        if self.few is not None:
+            return Division()
         return await divide(connection, self.dialect, self.keyset, bounds, parts, least)
 
     async def has_rows(self, connection: AsyncConnection, bounds: Bounds, rows: int = 1) -> bool:

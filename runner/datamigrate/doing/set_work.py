@@ -12,7 +12,6 @@ from datamigrate.authoring.forms import DeleteRows, EachBatch, UpdateRows
 from datamigrate.database import changes
 from datamigrate.database.keyset import slice_parameters
 from datamigrate.database.repeated import Repeated
-from datamigrate.doing.choosing import reckoned
 from datamigrate.doing.lending import lend_batch
 from datamigrate.doing.rows_work import RowsWork, reach_of
 from datamigrate.doing.work import Change, Look, Portion
@@ -30,7 +29,8 @@ class SetWork(RowsWork):
     async def prepare(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """Choose the slice, where that takes no look, or one while another slice is worked on."""
         reach = reach_of(claim)
-        if (chosen := reckoned(reach, pace)) is not None or not self.dialect.reads_while_writing:
+        chosen = self.choosing.without_a_look(reach, pace)
+        if chosen is not None or not self.dialect.reads_while_writing:
             return Portion(claim, pace, chosen)
         async with look() as connection:
             return Portion(claim, pace, await self.choosing.behind(connection, reach, pace))

@@ -22,6 +22,7 @@ from datamigrate.thought.pacing import Limits, Pace, first_pace, fitted
 from datamigrate.thought.tuning import UNTUNED, Tuning
 from datamigrate.words import events
 from datamigrate.words.claim import Claim
+from datamigrate.words.migration import Key
 
 
 @dataclass(eq=False)
@@ -31,7 +32,8 @@ class Stint:
 
     One that `leads` waits for what others hold, any other worker leaves when nothing is free, or when fewer
     are wanted; when more are wanted, they are asked for by `hire`. `in_line` is the work without the rows that
-    are in quarantine, `last_sign` is when the ledger was last told that we are alive.
+    are in quarantine, or on those alone that were `found` pending before this walk, where they are few; `last_sign` is when
+    the ledger was last told that we are alive.
     """
 
     place: Workplace
@@ -45,6 +47,7 @@ class Stint:
     pace: Pace = field(default=Pace(1, 1), init=False)
     tuning: Tuning = field(default=UNTUNED, init=False)
     in_line: Work = field(init=False)
+    found: tuple[Key, ...] | None = field(default=None, init=False)
     last_sign: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:

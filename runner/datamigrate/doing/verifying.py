@@ -27,7 +27,7 @@ class Verification:
         then none may have been added.
         """
         leftover = await self._recorded_as_done(alone=0)
-        alone = await self._left_alone() if leftover else None
+        alone = await self._left_alone(leftover) if leftover else None
         return leftover if alone is None else await self._recorded_as_done(alone)
 
     async def begin_sweep(self, leftover: tuple[Key, ...]) -> None:
@@ -53,15 +53,18 @@ class Verification:
             sweep=claim.sweep + 1,
             tally=replace(claim.tally, left_alone=0),
         )
-        stint.effort.done = stint.claim.tally
+        stint.effort.done, stint.found = stint.claim.tally, leftover
         stint.place.publish(events.Sweeping(stint.name, stint.claim.sweep, show_keys(leftover)))
 
-    async def _left_alone(self) -> int | None:
+    async def _left_alone(self, leftover: tuple[Key, ...]) -> int | None:
         """How many pending rows the script leaves alone; None when it would do others, or one fails: a sweep then
         finds out which, and does with it what is to be done with such rows."""
         stint, isolation = self.stint, self.stint.isolation
+        look = stint.place.database.looking
+        async with look() as connection:
+            work = await stint.in_line.only(connection, leftover)
         try:
-            return await stint.in_line.left_alone(stint.place.database.looking)
+            return await work.left_alone(look)
         except Exception as error:
             if isolation and isolation.is_called_for(error):
                 return None

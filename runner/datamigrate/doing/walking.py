@@ -62,10 +62,12 @@ class Walking:
             await stint.leave_aside(connection)
             if claim.upper is not None or claim.exhausted:
                 return
-            upper = await stint.work.find_upper(connection)
+            if stint.found is not None:
+                stint.in_line = await stint.in_line.only(connection, stint.found)
+            upper = await stint.in_line.find_upper(connection)
             if upper is not None and parts > 1:
                 bounds, least = Bounds(claim.cursor, upper), 2 * stint.settings.first_rows
-                points = (await stint.work.divide(connection, bounds, parts, least)).points
+                points = (await stint.in_line.divide(connection, bounds, parts, least)).points
         claim = replace(claim, upper=upper, exhausted=upper is None)
         async with stint.noting() as connection:
             claim = await stint.place.ledger.begin_walk(connection, claim, points)

@@ -1,6 +1,6 @@
 """What a batch is, whatever its form: `prepare` outside the transaction, `apply` inside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -85,6 +85,9 @@ class Work(Protocol):
 
     async def look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """A fresh look at everything: some keys that are pending, none when nothing is."""
+
+    async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> "Work":
+        """The work on these rows alone, if these are all that a look has found, and it is quicker so; else itself."""
 
     async def left_alone(self, look: Look) -> int | None:
         """How many rows are pending because the script leaves each of them alone; None when it would not."""

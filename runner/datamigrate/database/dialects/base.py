@@ -23,12 +23,20 @@ class Timeouts:
     idle: float | None = 60.0
 
 
+COUNTED = "counted"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number of rows, and who says so."""
 
     rows: int
     source: str
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is exact."""
+        return self.source == COUNTED
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
+from datamigrate.database.dialects.base import COUNTED, Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_joining import XID
@@ -218,7 +218,7 @@ class PostgreSQL:
             async with connection.begin_nested():
                 await connection.execute(local_setting("statement_timeout", COUNT_TIMEOUT))
                 count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
-                return Estimate(int(count or 0), "counted")
+                return Estimate(int(count or 0), COUNTED)
         except DBAPIError as error:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.dialects.base import Estimate
+from datamigrate.database.dialects.base import COUNTED, Estimate
 
 COUNT_TIMEOUT = 2.0
 
@@ -24,7 +24,7 @@ async def counted_shortly(connection: AsyncConnection, query: sa.Select[Any]) ->
     try:
         async with _for_at_most(COUNT_TIMEOUT, connection):
             count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
-        return Estimate(int(count or 0), "counted")
+        return Estimate(int(count or 0), COUNTED)
     except DBAPIError as error:
         if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
             raise
