@@ -18,9 +18,10 @@ async def fetch(
     result = await connection.execute(query, parameters)
     assert result.cursor is not None
     rows: list[Sequence[Any]] = result.cursor.fetchall()
+    sent = [column[1] for column in result.cursor.description or ()]
     result.close()
     kinds = [column.type.dialect_impl(connection.dialect) for column in query.selected_columns]
-    converters = [kind.result_processor(connection.dialect, None) for kind in kinds]
+    converters = [kind.result_processor(connection.dialect, s) for kind, s in zip(kinds, sent, strict=True)]
     if not any(converters):
         return rows
     return [[v if c is None else c(v) for c, v in zip(converters, row, strict=True)] for row in rows]
