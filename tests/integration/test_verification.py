@@ -171,6 +171,34 @@ async def test_a_row_left_alone_does_not_hide_one_that_arrives(bench: Bench) -> 
     assert bench.pending() == 1
 
 
+@pytest.mark.parametrize("becomes", ["one that can be done", "another one that can be done"])
+async def test_a_row_left_alone_that_changes_while_the_script_is_asked_a_last_time_is_done(
+    bench: Bench, becomes: str
+) -> None:
+    fill(bench)
+    asked: list[int] = []
+
+    async def positive_ones_only(rows: list[Any]) -> list[Any]:
+        answers = [None if row.old < 0 else {"new": row.old * 2} for row in rows]
+        asked.extend(row.serial for row in rows)
+        if asked.count(5) == 2 and not meanwhile:
+            meanwhile.append(becomes)
+            if becomes == "another one that can be done":
+                bench.database.execute("UPDATE item SET new = 0 WHERE serial = 5")
+                arrive(bench, key=1, serial=ROWS)
+            else:
+                bench.database.execute("UPDATE item SET old = 5 WHERE serial = 5")
+        return answers
+
+    meanwhile: list[str] = []
+    bench.database.script("UPDATE item SET old = -1 WHERE serial IN (2, 5, 9); DELETE FROM written")
+    ran = await bench.run(bench.form(compute_batch(positive_ones_only)))
+    assert ran.outcome == "done", ran.result
+    assert len(ran.of(Sweeping)) == 1
+    assert bench.database.rows("SELECT serial FROM item WHERE new IS NULL ORDER BY serial") == [(2,), (9,)]
+    assert bench.standing().left_alone == 2
+
+
 async def test_a_row_changed_between_reading_and_writing_is_read_again(bench: Bench) -> None:
     fill(bench)
     calls = 0

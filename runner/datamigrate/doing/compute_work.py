@@ -15,11 +15,12 @@ from datamigrate.database.dialects.base import RowsToWrite, Writer
 from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import slice_parameters
 from datamigrate.database.repeated import Repeated
+from datamigrate.doing.choosing import Slice
 from datamigrate.doing.computing import Computed, compute
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.failing import in_slice
 from datamigrate.doing.rows_work import RowsWork, reach_of
-from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import NOBODY, Claim
 from datamigrate.words.migration import Bounds, Key
@@ -68,10 +69,7 @@ class ComputeWork(RowsWork):
 
     async def computed(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """A slice's pending rows and what is to be written to them."""
-        async with look() as connection:
-            chosen = await self.choosing.behind(connection, reach_of(claim), pace)
-            query = self._queries.of(chosen.bounds)
-            rows = await fetch(connection, query, slice_parameters(chosen.bounds))
+        chosen, rows = await self._read(look, claim, pace)
         with in_slice(chosen.bounds):
             elsewhere = self.elsewhere if self.manner.is_quick is False else None
             width = len(self.keyset.names)
@@ -94,19 +92,24 @@ class ComputeWork(RowsWork):
         alone = len(computed.left_alone)
         return Change(chosen.bounds.upper, chosen.is_last, rows, alone, found=len(computed) + alone)
 
-    async def left_alone(self, look: Look) -> int | None:
+    async def left_alone(self, look: Look, ask: bool = True) -> Alone | None:
         """Asked of every pending row, a page at a time."""
         async with look() as connection:
             upper = await self.find_upper(connection)
-        claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), 0
+        claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), Alone()
+        width = len(self.keyset.names) + len(self._version)
         while not claim.exhausted:
-            portion = await self.computed(look, claim, PAGE)
-            assert portion.slice is not None
-            assert portion.computed is not None
-            if len(portion.computed):
-                return None
-            alone += len(portion.computed.left_alone)
-            claim = replace(claim, cursor=portion.slice.bounds.upper, exhausted=portion.slice.is_last)
+            if ask:
+                portion = await self.computed(look, claim, PAGE)
+                assert portion.slice is not None
+                assert portion.computed is not None
+                if len(portion.computed):
+                    return None
+                chosen, alone = portion.slice, alone.among(portion.computed.left_alone)
+            else:
+                chosen, rows = await self._read(look, claim, PAGE)
+                alone = alone.among(row[:width] for row in rows)
+            claim = replace(claim, cursor=chosen.bounds.upper, exhausted=chosen.is_last)
         return alone
 
     async def foresee(
@@ -120,6 +123,12 @@ class ComputeWork(RowsWork):
         return {
             key: dict(zip(self.form.written, computed[key], strict=True)) for key in keys if key in computed
         }
+
+    async def _read(self, look: Look, claim: Claim, pace: Pace) -> tuple[Slice, list[Sequence[Any]]]:
+        async with look() as connection:
+            chosen = await self.choosing.behind(connection, reach_of(claim), pace)
+            query = self._queries.of(chosen.bounds)
+            return chosen, await fetch(connection, query, slice_parameters(chosen.bounds))
 
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not len(computed):

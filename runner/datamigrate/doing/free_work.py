@@ -10,7 +10,7 @@ from datamigrate.authoring.forms import FreeForm
 from datamigrate.database.dialects.base import Estimate
 from datamigrate.doing.dividing import Division
 from datamigrate.doing.lending import lend_session
-from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import BatchFailed, StillPending
@@ -57,7 +57,7 @@ class FreeWork:
         """A free form knows no rows."""
         return self
 
-    async def left_alone(self, look: Look) -> int | None:
+    async def left_alone(self, look: Look, ask: bool = True) -> Alone | None:
         """A free form has no way to say so."""
         return None
 

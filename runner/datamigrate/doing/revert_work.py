@@ -14,7 +14,7 @@ from datamigrate.database.dialects.base import Estimate
 from datamigrate.database.images import FUNCTIONS, exactly, shown
 from datamigrate.database.undoing import UNDONE, Part, Shape, UndoLog, shape_from
 from datamigrate.doing.dividing import Division
-from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import SchemaError
@@ -116,7 +116,7 @@ class RevertWork:
         """Its walk looks at nothing else anyway."""
         return self
 
-    async def left_alone(self, look: Look) -> int | None:
+    async def left_alone(self, look: Look, ask: bool = True) -> Alone | None:
         """Every entry is settled."""
         return None
 

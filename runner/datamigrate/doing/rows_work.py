@@ -19,7 +19,7 @@ from datamigrate.doing.choosing import Choosing, Slice, find_upper, first_key
 from datamigrate.doing.dividing import Division, divide
 from datamigrate.doing.failing import in_slice, show_keys
 from datamigrate.doing.keeping import NOTHING_KEPT, Keeping
-from datamigrate.doing.work import Change, Look, Portion
+from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.claim import Claim
 from datamigrate.words.errors import StillPending
@@ -107,7 +107,7 @@ class RowsWork(ABC):
         """The database's own guess where it has one."""
         return await self.dialect.estimate(connection, pending_keys(self.keyset, self.form.pending))
 
-    async def left_alone(self, look: Look) -> int | None:
+    async def left_alone(self, look: Look, ask: bool = True) -> Alone | None:
         """Only a computed row can be left alone."""
         return None
 

@@ -1,11 +1,13 @@
 """After the last range: a fresh look at every row, and the record that all is done, or another sweep."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.doing.failing import show_keys
 from datamigrate.doing.stint import Stint
+from datamigrate.doing.work import Alone
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.words import events
 from datamigrate.words.errors import KeepsComing
@@ -24,9 +26,9 @@ class Verification:
         pending.
 
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
-        then none may have been added.
+        then none may have been added or changed.
         """
-        leftover = await self._recorded_as_done(alone=0)
+        leftover = await self._recorded_as_done(Alone())
         alone = await self._left_alone(leftover) if leftover else None
         return leftover if alone is None else await self._recorded_as_done(alone)
 
@@ -56,8 +58,8 @@ class Verification:
         stint.effort.done, stint.found = stint.claim.tally, leftover
         stint.place.publish(events.Sweeping(stint.name, stint.claim.sweep, show_keys(leftover)))
 
-    async def _left_alone(self, leftover: tuple[Key, ...]) -> int | None:
-        """How many pending rows the script leaves alone; None when it would do others, or one fails: a sweep then
+    async def _left_alone(self, leftover: tuple[Key, ...]) -> Alone | None:
+        """The pending rows, if the script leaves each of them alone; None when it would do others, or one fails: a sweep then
         finds out which, and does with it what is to be done with such rows."""
         stint, isolation = self.stint, self.stint.isolation
         look = stint.place.database.looking
@@ -70,22 +72,26 @@ class Verification:
                 return None
             raise
 
-    async def _recorded_as_done(self, alone: int) -> tuple[Key, ...]:
-        """Record it, if no more rows are pending than so many that are left alone, and those in quarantine; else
-        some keys that are."""
+    async def _recorded_as_done(self, alone: Alone) -> tuple[Key, ...]:
+        """Record it, if no rows are pending but those that are left alone, and those in quarantine; else some keys
+        that are."""
         stint, ledger = self.stint, self.stint.place.ledger
         async with stint.place.database.writing() as connection:
             await stint.leave_aside(connection)
             leftover = await stint.in_line.look(connection)
-            if not leftover or (alone and await stint.in_line.count(connection) == alone):
+            if not leftover or (alone.rows and await self._are_all(connection, alone)):
                 await ledger.hold_still(connection, stint.name)
                 stint.effort.quarantined = await self._left_in_quarantine(connection)
-                stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone))
+                stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
                 await ledger.checkpoint(connection, stint.mine, 0.0)
                 if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
                     stint.heed(await ledger.orders(connection, stint.name))
                 return ()
         return leftover
+
+    async def _are_all(self, connection: AsyncConnection, alone: Alone) -> bool:
+        """Whether these very rows are pending and no other, as they were when the script was asked."""
+        return await self.stint.in_line.left_alone(lambda: nullcontext(connection), ask=False) == alone
 
     async def _left_in_quarantine(self, connection: AsyncConnection) -> int:
         stint = self.stint

@@ -1,9 +1,9 @@
 """What a batch is, whatever its form: `prepare` outside the transaction, `apply` inside it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,6 +53,19 @@ class Change:
     found: int = 0
 
 
+@dataclass(frozen=True)
+class Alone:
+    """How many rows are left alone, and a mark by which these very rows are known, as they were when they were read."""
+
+    rows: int = 0
+    mark: int = 0
+
+    def among(self, rows: Iterable[Sequence[Any]]) -> "Alone":
+        """With more of them, of each its key and version."""
+        marks = [hash(repr(tuple(row))) for row in rows]
+        return Alone(self.rows + len(marks), (self.mark + sum(marks)) % 2**64)
+
+
 class Unprepared(Exception):
     """What was to be done in the transaction alone has to be prepared before it after all; nothing was changed."""
 
@@ -89,8 +102,9 @@ class Work(Protocol):
     async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> "Work":
         """The work on these rows alone, if these are all that a look has found, and it is quicker so; else itself."""
 
-    async def left_alone(self, look: Look) -> int | None:
-        """How many rows are pending because the script leaves each of them alone; None when it would not."""
+    async def left_alone(self, look: Look, ask: bool = True) -> Alone | None:
+        """The rows that are pending because the script leaves each of them alone; None when it would not. Unless it is to
+        `ask`, all that are pending."""
 
     async def divide(self, connection: AsyncConnection, bounds: Bounds, parts: int, least: int) -> Division:
         """Where to cut a slice into so many parts of at least `least` rows."""
