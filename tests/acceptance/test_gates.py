@@ -292,6 +292,25 @@ def test_rows_left_alone_count_as_they_are_after_the_latest_run(
     is_shut(project, database)
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_asynchronous_script_is_asked_too_whether_it_leaves_a_row_alone(
+    project: Project, database: ScratchDatabase, is_async: bool
+) -> None:
+    write_env(project, is_async=is_async)
+    body = LEAVES_ALONE.replace("def migrate", "async def migrate")
+    waiting = "import asyncio\n" + body.replace("    return", SLEEP)
+    project.write_script("nick", waiting, requires=NICKNAMES)
+    write_gate(project, "nick")
+    add_people(database, 4)
+    project.quick("run", "nick")
+    # as many are pending as were left alone, and one of them can be done
+    database.execute("DELETE FROM people WHERE id = 2")
+    database.execute("INSERT INTO people (id, first) VALUES (13, 'B')")
+    is_shut(project, database)
+    project.quick("run", "nick")
+    is_open(project, database)
+
+
 def test_a_gate_may_wait_for_several(project: Project, database: ScratchDatabase) -> None:
     project.write_script("nick", NICK, requires=NICKNAMES)
     write_gate(project, "full_name", "nick")

@@ -136,15 +136,16 @@ class Application(Onlooker):
                 await keep_schedules(database, self.ledger, situation)
 
     async def _reopen(self, situation: Situation, names: Sequence[str]) -> bool:
-        """Put those of the named that are done back in line, if a fresh look finds rows pending again."""
+        """Put those of the named that are done back in line, if a fresh look finds rows pending again, or some that the
+        script has left alone: it may not leave them alone any more."""
         finished = situation.plan.having(Action.DONE) + situation.plan.having(Action.DRIFTED)
         done = [step.migration.name for step in finished if step.migration.name in names]
         counts = await self.count_pending(situation, done) if done else {}
         known = {n: situation.ledger.migrations[n] for n in counts}
-        stale = {n: c for n, c in counts.items() if c > known[n].left_alone + known[n].quarantined}
+        stale = {n: c for n, c in counts.items() if c > known[n].quarantined}
         for name, pending in stale.items():
             with suppress(LifecycleError, ClaimHeld):  # another run has reopened it meanwhile
-                await self.command(name, Cause.REOPEN, f"{human_rows(pending)} pending again")
+                await self.command(name, Cause.REOPEN, f"{human_rows(pending)} pending")
         return bool(stale)
 
     async def command(self, name: str, cause: Cause, reason: str | None, force: bool = False) -> State:

@@ -7,6 +7,7 @@ migration was done close the gate again.
 import asyncio
 import inspect
 from collections.abc import Awaitable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.util import await_only
 
 from datamigrate.authoring.forms import ComputeRows, FreeForm, RowsForm
-from datamigrate.authoring.row import rows_from
+from datamigrate.authoring.row import Row, rows_from
 from datamigrate.authoring.script import Script
 from datamigrate.database.keyset import Keyset, none_of, one_of
 from datamigrate.database.ledger.records import MigrationRecord
@@ -189,20 +190,38 @@ def _no_more_writers(form: RowsForm, dialect: sa.Dialect) -> str | None:
 
 
 def _all_left_alone(connection: Connection, form: RowsForm) -> bool:
-    """Whether the script leaves every pending row alone. Asynchronous functions are not asked: Alembic has
-    no loop for them, and the count that the last run has verified must do."""
+    """Whether the script leaves every pending row alone: it is asked about each of them."""
     if not isinstance(form, ComputeRows):
         return False
-    if inspect.iscoroutinefunction(form.function):
-        return True
     columns = [column.label(f"read_{i}") for i, column in enumerate(form.reads)]
     query: sa.Select[Any] = sa.select(*columns).select_from(form.table).where(form.pending)
     for page in connection.execute(query).partitions(PAGE):
         rows = rows_from(form, page)
-        answers = form.function(rows) if form.takes_batch else [form.function(row) for row in rows]
-        if any(answer is not None for answer in answers):
+        if any(answer is not None for answer in _answers(form, rows)):
             return False
     return True
+
+
+def _answers(form: ComputeRows, rows: list[Row]) -> Sequence[Any]:
+    if inspect.iscoroutinefunction(form.function):
+        # a thread has a loop of its own, whether Alembic was called from within another one or not
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            return aside.submit(lambda: asyncio.run(_awaited_answers(form, rows))).result()
+    answers: Sequence[Any] = form.function(rows) if form.takes_batch else list(map(form.function, rows))
+    return answers
+
+
+async def _awaited_answers(form: ComputeRows, rows: list[Row]) -> Sequence[Any]:
+    if form.takes_batch:
+        answers: Sequence[Any] = await form.function(rows)
+        return answers
+    at_a_time = asyncio.Semaphore(form.options.concurrency)
+
+    async def answer(row: Row) -> Any:
+        async with at_a_time:
+            return await form.function(row)
+
+    return await asyncio.gather(*map(answer, rows))
 
 
 def _rows(count: int) -> str:
