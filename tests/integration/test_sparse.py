@@ -81,6 +81,20 @@ async def test_a_few_pending_rows_of_a_large_table_are_done_in_batches_of_the_si
     assert [batch.rows for batch in ran.of(BatchDone)] == [8, 8, 4]
 
 
+@pytest.mark.parametrize("form", ["update", "compute", "each batch"])
+async def test_hundreds_of_rows_of_a_composite_key_are_listed_too(
+    bench: Bench, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_work, "MANY", 1)
+    rows = rows_work.FEW - 1
+    bench.table("tenant TEXT, id INTEGER, PRIMARY KEY (tenant, id)", ((f"t{i % 7}", i) for i in range(rows)))
+    bench.database.execute("CREATE TABLE copied (serial INTEGER)")
+    ran = await bench.run(bench.script(FORMS[form]), settings=USUAL)
+    assert ran.outcome == "done", ran.result
+    bench.assert_done(rows)
+    assert [batch.rows for batch in ran.of(BatchDone)] == [500, rows - 500]
+
+
 async def test_a_large_table_without_a_pending_row_is_not_walked(bench: Bench) -> None:
     fill(bench, one_in=ROWS + 1)
     bench.database.execute("UPDATE item SET new = old * 2 WHERE new IS NULL")
