@@ -20,8 +20,9 @@ async def announce(stint: Stint) -> None:
     effort.began = time.monotonic()
     async with stint.place.database.looking() as connection:
         estimate = await stint.work.estimate(connection)
-        is_known = estimate is not None and estimate.is_counted and estimate.rows < FEW
-        if is_known and stint.mine.upper is None:
+        are_few = estimate is not None and estimate.is_counted and estimate.rows < FEW
+        # several workers share a table sooner than a list
+        if are_few and stint.mine.upper is None and stint.settings.workers == 1:
             stint.found = await stint.work.look(connection)
         effort.done = await ledger.tally(connection, name)
         effort.before = effort.done.rows

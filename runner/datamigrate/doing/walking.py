@@ -71,7 +71,7 @@ class Walking:
         claim = replace(claim, upper=upper, exhausted=upper is None)
         async with stint.noting() as connection:
             claim = await stint.place.ledger.begin_walk(connection, claim, points)
-        stint.claim = claim
+        stint.claim, stint.found = claim, None
 
     async def _reread(self) -> Claim:
         async with self.stint.place.database.looking() as connection:
