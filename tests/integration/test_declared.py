@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from workbench import FORMS, Bench
+from datamigrate.words.errors import KeyUnfit, SchemaError
+from integration.test_undo import revert_on
+from workbench import FORMS, Bench, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -31,6 +33,7 @@ WAYS = {
     "an expression": 'sa.text("\'[\\"now\\"]\'")',
 }
 ROWS = 11
+SHOWN = "SELECT id, new, CAST(changed AS VARCHAR) FROM item ORDER BY id"
 
 
 @pytest.fixture
@@ -52,6 +55,64 @@ async def test_a_column_that_is_not_written_gets_what_its_onupdate_says(
     assert ran.outcome == "done", ran.result
     changed = filled.database.rows("SELECT CAST(changed AS VARCHAR), count(*) FROM item GROUP BY 1")
     assert changed == [('["now"]', ROWS)]
+
+
+@pytest.mark.parametrize("form", [COMPUTED, UPDATED], ids=["compute", "update"])
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_an_onupdate_has_written_is_in_the_undo_log(filled: Bench, form: str, way: str) -> None:
+    before = filled.database.rows(SHOWN)
+    kept = form.replace("is_(None), ", "is_(None), undo_log=True, ")
+    script = filled.script(TABLE.format(onupdate=WAYS[way]) + kept)
+    async with opened(filled.database) as database:
+        ran = await filled.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert filled.database.rows(SHOWN) != before
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (ROWS, 0)
+    assert filled.database.rows(SHOWN) == before
+
+
+async def test_a_row_whose_onupdate_somebody_has_written_over_since_is_left_as_found(filled: Bench) -> None:
+    kept = UPDATED.replace("is_(None), ", "is_(None), undo_log=True, ")
+    script = filled.script(TABLE.format(onupdate='["now"]') + kept)
+    async with opened(filled.database) as database:
+        await filled.run_on(database, script)
+        filled.database.execute("UPDATE item SET changed = '[7]' WHERE id = 3")
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (ROWS - 1, 1)
+    assert filled.database.rows("SELECT id FROM item WHERE new IS NOT NULL") == [(3,)]
+
+
+@pytest.mark.parametrize("form", [COMPUTED, UPDATED], ids=["compute", "update"])
+async def test_a_key_with_an_onupdate_is_refused(filled: Bench, form: str) -> None:
+    keyed = TABLE.format(onupdate="None").replace("primary_key=True", "primary_key=True, onupdate=7")
+    ran = await filled.run(filled.script(keyed + form))
+    assert isinstance(ran.result.error, KeyUnfit)
+    assert "it writes its own key, item.id" in ran.result.error.message
+
+
+async def test_a_column_with_an_onupdate_that_is_not_there_is_named(filled: Bench) -> None:
+    gone = TABLE.format(onupdate="7").replace('"changed"', '"changd"')
+    ran = await filled.run(filled.script(gone + UPDATED))
+    assert isinstance(ran.result.error, SchemaError)
+    assert str(ran.result.error.message) == "job: item has no column changd."
+    assert ran.result.error.hint == "Did you mean changed?"
+
+
+async def test_an_onupdate_that_would_reach_rows_of_another_table_is_refused_with_an_undo_log(
+    filled: Bench,
+) -> None:
+    filled.database.script(
+        "CREATE UNIQUE INDEX one_of_each ON item (old);"
+        "CREATE TABLE part (of INTEGER REFERENCES item (old) ON UPDATE SET NULL);"
+    )
+    moved = TABLE.format(onupdate="None").replace(
+        '"old", sa.Integer', '"old", sa.Integer, onupdate=sa.text("old + 50")'
+    )
+    kept = UPDATED.replace("is_(None), ", "is_(None), undo_log=True, ")
+    ran = await filled.run(filled.script(moved + kept))
+    assert isinstance(ran.result.error, SchemaError)
+    assert "rows of part change with those of item (ON UPDATE SET NULL)" in ran.result.error.message
 
 
 async def test_an_onupdate_that_is_a_function_is_called_for_each_row_on_sqlite(sqlite_bench: Bench) -> None:

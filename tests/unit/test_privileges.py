@@ -67,6 +67,19 @@ def test_a_form_reads_its_table_and_those_of_its_expressions_and_writes_what_it_
     }
 
 
+def test_what_an_onupdate_writes_may_be_written() -> None:
+    table = sa.Table(
+        "notes",
+        sa.MetaData(),
+        sa.Column("text", sa.Text),
+        sa.Column("changed", sa.DateTime, onupdate=sa.func.now()),
+    )
+    form = update_rows(table, pending=table.c.text.is_(None), values={table.c.text: ""})
+    assert Doing(Named("notes"), "UPDATE", ("text", "changed")) in doings_of(form)
+    deleted = delete_rows(table, pending=table.c.text.is_(None))
+    assert [d.verb for d in doings_of(deleted)] == ["SELECT", "DELETE"]
+
+
 def test_of_a_function_only_what_it_declares_is_known() -> None:
     @compute_rows(users, pending=users.c.nick.is_(None), reads=[users.c.first], writes=[users.c.nick])
     def computed(row: object) -> dict[str, str]:

@@ -43,6 +43,12 @@ class RowsForm:
         """The names of the columns that the form itself writes."""
         return ()
 
+    @property
+    def updated(self) -> tuple[str, ...]:
+        """The names of all columns that its UPDATE sets: `written`, and those that the table's `onupdate` adds."""
+        by_itself = (c.name for c in self.table.c if getattr(c, "onupdate", None) is not None)
+        return tuple(dict.fromkeys((*self.written, *by_itself))) if self.written else ()
+
 
 @dataclass(frozen=True, eq=False)
 class UpdateRows(RowsForm):

@@ -187,7 +187,7 @@ def _nearest(column: str, facts: TableFacts) -> str:
 
 
 def _refuse_generated(name: str, form: RowsForm, facts: TableFacts) -> None:
-    for column in form.written:
+    for column in form.updated:
         identity = facts.columns[column].get("identity")
         if facts.columns[column].get("computed") or (identity and identity["always"]):
             raise SchemaError(
@@ -197,13 +197,14 @@ def _refuse_generated(name: str, form: RowsForm, facts: TableFacts) -> None:
 
 
 def columns_used(form: RowsForm) -> list[str]:
-    """The table's columns that the form's own expressions name."""
+    """The table's columns that the form's own expressions name, and those that its UPDATE sets besides."""
     expressions: list[Any] = [form.pending, *(form.key or ())]
     if isinstance(form, UpdateRows):
         expressions += [*form.values.keys(), *form.values.values()]
     if isinstance(form, ComputeRows):
         expressions += [*form.reads, *form.writes]
-    return sorted({name for e in expressions for name in _columns_of(form.table, e)})
+    named = {name for e in expressions for name in _columns_of(form.table, e)}
+    return sorted(named.union(form.updated))
 
 
 def _columns_of(table: sa.TableClause, expression: Any) -> Iterable[str]:
@@ -215,7 +216,7 @@ def _columns_of(table: sa.TableClause, expression: Any) -> Iterable[str]:
 
 
 def _refuse_key_writes(name: str, form: RowsForm, keyset: Keyset) -> None:
-    if both := sorted(set(form.written) & set(keyset.names)):
+    if both := sorted(set(form.updated) & set(keyset.names)):
         raise KeyUnfit(
             f"{name}: it writes its own key, {keyset.table.name}.{both[0]}: the walk would meet rows twice or never.",
             "Walk by another unique key, or copy the rows with each_batch.",

@@ -107,8 +107,8 @@ def doings_of(form: Form) -> list[Doing]:
     if isinstance(form, DeleteRows):
         doings.append(Doing(table, "DELETE"))
         doings += [Doing(table, "INSERT")] if form.options.undo_log else []
-    elif form.written:
-        doings.append(Doing(table, "UPDATE", form.written))
+    elif form.updated:
+        doings.append(Doing(table, "UPDATE", form.updated))
     return doings + [Doing(other, "SELECT") for other in _also_read(form) if other != table]
 
 

@@ -130,13 +130,13 @@ async def keeping_for(
                     f"{name}: {form.table.name} has {obstacles[0]}, with which the undo log could not put deleted rows back.",
                     "Take out undo_log=True, or that.",
                 )
-        elif await replaces_rows(connection, form.table, None if deletes else form.written):
+        elif await replaces_rows(connection, form.table, None if deletes else form.updated):
             raise SchemaError(
                 f"{name}: {form.table.name} is declared with ON CONFLICT REPLACE, by which rows that are in the way are "
                 "deleted, and the undo log would not have them.",
                 "Take out undo_log=True, or declare the table without it in an Alembic revision.",
             )
-    columns = tuple(types) if deletes else form.written
+    columns = tuple(types) if deletes else form.updated
     shape = Shape(form.table.name, schema, keyset.names, columns, deletes, zone)
     log = UndoLog(dialect.name, undo, name, form.table, shape, types)
     return KeptAtOnce(log) if dialect.reads_while_writing else KeptBeforehand(log, dialect)
@@ -148,7 +148,7 @@ def _refuse_lost(name: str, form: RowsForm, references: Sequence[Reference]) -> 
     if isinstance(form, DeleteRows):
         lost = [(r, f"DELETE {r.on_delete}") for r in references if r.on_delete in REACHING]
     else:
-        written = set(form.written)
+        written = set(form.updated)
         lost = [
             (r, f"UPDATE {r.on_update}")
             for r in references

@@ -163,7 +163,7 @@ def _written_by_its_words(stage: Stage) -> Columns:
     form = stage.script.form
     if not isinstance(form, RowsForm):
         return frozenset()
-    return frozenset(f"{form.table.fullname}.{name}" for name in form.written)
+    return frozenset(f"{form.table.fullname}.{name}" for name in form.updated)
 
 
 def _old_version(stage: Stage) -> OldVersion:
