@@ -232,6 +232,7 @@ async def test_the_settings_of_a_transaction_go_with_its_beginning(
     said: list[str] = []
     async with opened(postgres_database) as ours, ours.writing(Timeouts(lock=1.5)) as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
+        # aiosqlite has no word for it
         driver.add_query_logger(lambda record: said.append(record.query))
         assert await connection.scalar(sa.text("SHOW lock_timeout")) == "1500ms"
     assert said[0].startswith("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1500ms';")
@@ -432,7 +433,7 @@ async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_postgre
 SQLITE_COLUMNS = {
     "code TEXT COLLATE NOCASE PRIMARY KEY": "NOCASE",
     "code TEXT PRIMARY KEY COLLATE NOCASE": "NOCASE",
-    '"code" TEXT NOT NULL COLLATE "nocase", PRIMARY KEY (code)': "nocase",
+    '"code" TEXT NOT NULL COLLATE "nocase", PRIMARY KEY (code)': "NOCASE",
     "other TEXT COLLATE RTRIM, code TEXT PRIMARY KEY": None,
     "code TEXT PRIMARY KEY, other TEXT COLLATE NOCASE": None,
     "code TEXT COLLATE BINARY PRIMARY KEY": None,
@@ -440,6 +441,13 @@ SQLITE_COLUMNS = {
     "code VARCHAR(10) COLLATE RTRIM PRIMARY KEY": "RTRIM",
     "price NUMERIC(10, 2), code NUMERIC(10, 2) COLLATE NOCASE PRIMARY KEY": "NOCASE",
     "CODE TEXT COLLATE NOCASE PRIMARY KEY": "NOCASE",
+    "code TEXT CHECK (coalesce(length(code), 0) > 0) COLLATE NOCASE PRIMARY KEY": "NOCASE",
+    "code TEXT /* the one, and only (one */ COLLATE NOCASE PRIMARY KEY": "NOCASE",
+    "code TEXT DEFAULT 'a, b' -- or, else\n COLLATE RTRIM PRIMARY KEY": "RTRIM",
+    "code TEXT DEFAULT ' COLLATE NOCASE ' PRIMARY KEY": None,
+    "code TEXT /* not COLLATE NOCASE */ PRIMARY KEY": None,
+    "code INTEGER PRIMARY KEY": None,
+    "code BLOB COLLATE NOCASE PRIMARY KEY": "NOCASE",
 }
 
 
@@ -451,6 +459,30 @@ async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_sqlite(
     async with opened(sqlite_database) as ours, ours.looking() as connection:
         found = await ours.dialect.unsafe_collation(connection, sa.table("My Item"), "code")
     assert found == SQLITE_COLUMNS[columns]
+
+
+async def test_a_collation_that_sqlite_is_not_told_of_is_unsafe_and_named(
+    sqlite_database: ScratchDatabase,
+) -> None:
+    with sqlite_database.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.create_collation("german", lambda one, other: (one > other) - (one < other))
+        connection.exec_driver_sql("CREATE TABLE item (code TEXT COLLATE german PRIMARY KEY)")
+        connection.commit()
+    async with opened(sqlite_database) as ours, ours.looking() as connection:
+        assert await ours.dialect.unsafe_collation(connection, sa.table("item"), "code") == "german"
+
+
+async def test_a_collation_of_a_language_is_unsafe_on_sqlite(sqlite_database: ScratchDatabase) -> None:
+    def by_letter(one: str, other: str) -> int:
+        mine, theirs = one.swapcase(), other.swapcase()
+        return (mine > theirs) - (mine < theirs)
+
+    async with opened(sqlite_database) as ours, ours.writing() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver._execute(driver._conn.create_collation, "letters", by_letter)
+        await connection.exec_driver_sql("CREATE TABLE item (code TEXT COLLATE letters PRIMARY KEY)")
+        assert await ours.dialect.unsafe_collation(connection, sa.table("item"), "code") == "unlike BINARY"
 
 
 # computed values of every type --------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from datamigrate.doing.settings import Budget
 from datamigrate.doing.stopping import Stop
 from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
-from datamigrate.words.errors import RowFailed, SchemaError
+from datamigrate.words.errors import KeyUnfit, RowFailed, SchemaError
 from datamigrate.words.events import Event, Reverted
 from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
@@ -300,6 +300,47 @@ async def test_a_column_of_arrays_that_python_computes_is_kept_row_by_row(postgr
         assert bench.database.rows("SELECT new FROM item ORDER BY id") == [(["a", "1"],), (["a", "2"],)]
         assert (await revert_on(database, script)).rows == 2
     assert bench.database.rows("SELECT * FROM item ORDER BY id") == [(1, None), (2, None)]
+
+
+UNLIKE_ITS_INDEX = (
+    "CREATE TABLE item (code TEXT CHECK (coalesce(length(code), 0) > 0) COLLATE NOCASE, new TEXT);"
+    "CREATE UNIQUE INDEX one_of_each ON item (code COLLATE BINARY);"
+)
+FOUR_CODES = "INSERT INTO item VALUES ('a', NULL), ('A', NULL), ('b', NULL), ('B', NULL);"
+BY_CODE = (
+    'item = sa.table("item", sa.column("code", sa.Text), sa.column("new", sa.Text))\n'
+    "migrate = update_rows(item, key=item.c.code, pending=item.c.new.is_(None), undo_log=True,\n"
+    '    values={item.c.new: item.c.code + "!"})'
+)
+
+
+async def test_a_key_that_calls_texts_equal_which_its_index_tells_apart_is_refused(
+    sqlite_bench: Bench,
+) -> None:
+    sqlite_bench.database.script(UNLIKE_ITS_INDEX + FOUR_CODES)
+    before = rows_of(sqlite_bench)
+    ran = await sqlite_bench.run(sqlite_bench.script(BY_CODE), batch_size=1)
+    assert isinstance(ran.result.error, KeyUnfit)
+    assert "item.code has the collation NOCASE" in ran.result.error.message
+    assert rows_of(sqlite_bench) == before
+
+
+async def test_rows_go_back_each_to_its_own_though_their_keys_count_as_equal_by_now(
+    sqlite_bench: Bench,
+) -> None:
+    bench = sqlite_bench
+    bench.database.script("CREATE TABLE item (code TEXT PRIMARY KEY, new TEXT);" + FOUR_CODES)
+    bench.database.execute("UPDATE item SET new = 'was ' || code")
+    script = bench.script(BY_CODE.replace("new.is_(None)", "new != '!'").replace("item.c.code + ", ""))
+    before = rows_of(bench)
+    async with opened(bench.database) as database:
+        assert (await bench.run_on(database, script)).outcome == "done"
+        bench.database.script(
+            f"ALTER TABLE item RENAME TO was; {UNLIKE_ITS_INDEX} INSERT INTO item SELECT * FROM was; DROP TABLE was;"
+        )
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (4, 0)
+    assert bench.database.rows("SELECT * FROM item ORDER BY code COLLATE BINARY") == before
 
 
 # others at work -----------------------------------------------------------------------------------------

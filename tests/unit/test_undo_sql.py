@@ -68,6 +68,11 @@ def test_only_what_is_as_the_batch_left_it_is_put_back_and_the_latest_of_each_ro
     )
 
 
+def test_sqlite_tells_keys_apart_whatever_its_column_calls_equal() -> None:
+    assert 'WHERE (users.id COLLATE "BINARY") = CASE WHEN' in text("sqlite", log("sqlite").complete(0))
+    assert 'AND (users.id COLLATE "BINARY") = CASE WHEN' in text("sqlite", log("sqlite").put_back(PART))
+
+
 @pytest.mark.parametrize(
     ("dialect", "begins"),
     [

@@ -196,10 +196,14 @@ class UndoLog:
     def _is_of(self, entry: Any) -> sa.ColumnElement[bool]:
         return sa.and_(
             *(
-                column == value(self.dialect, entry.c.key, i, self.types[name])
+                self._exactly(column) == value(self.dialect, entry.c.key, i, self.types[name])
                 for i, (name, column) in enumerate(zip(self.shape.key, self.key, strict=True))
             )
         )
+
+    def _exactly(self, column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        # a table that was made anew since may call other texts equal
+        return sa.collate(column, "BINARY") if self.dialect == "sqlite" else column
 
     def _image(self, columns: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
         return image(self.dialect, columns)

@@ -1,7 +1,6 @@
 """SQLite through aiosqlite."""
 
 import asyncio
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +36,13 @@ MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
 
 _LENT = "datamigrate_lent"
+
+_APART = ("B", "a", "a ", "b", "\u00e4")
+"""As BINARY orders them, and no collation that is another one."""
+
+_ALIKE = {"NOCASE": {"B", "b"}, "RTRIM": {"a", "a "}}
+
+_UNKNOWN_COLLATION = "no such collation sequence: "
 
 _OF_ROWS = frozenset({sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG})
 _SAID_OF_ROWS = (
@@ -170,14 +176,19 @@ class SQLite:
     async def unsafe_collation(
         self, connection: AsyncConnection, table: sa.TableClause, column: str
     ) -> str | None:
-        """A declared collation such as NOCASE, under which a unique index may hold rows that the walk skips."""
-        declared = await connection.scalar(
-            sa.text("SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(:name)"),
-            {"name": table.name},
-        )
-        pattern = rf'[(,\s]["`\[]?{re.escape(column)}["`\]]?\s(?:[^,(]|\([^)]*\))*?\bCOLLATE\s+["`\[]?(\w+)'
-        found = re.search(pattern, declared or "", re.IGNORECASE)
-        return found[1] if found and found[1].upper() != "BINARY" else None
+        """One such as NOCASE, under which a unique index may hold rows that the walk skips: SQLite itself tells, by what a
+        UNION that begins with the column takes for equal, and its order."""
+        nothing: sa.Select[Any] = sa.select(sa.column(column)).select_from(table).where(sa.false())
+        apart = sa.union(nothing, *(sa.select(sa.literal(value)) for value in _APART)).order_by(sa.text("1"))
+        try:
+            found = tuple(await connection.scalars(apart))
+        except DBAPIError as error:
+            if (unknown := str(error.orig)).startswith(_UNKNOWN_COLLATION):
+                return unknown.removeprefix(_UNKNOWN_COLLATION)
+            raise
+        if found == _APART:
+            return None
+        return next((name for name, alike in _ALIKE.items() if not alike.issubset(found)), "unlike BINARY")
 
     def version_of_row(self, table: sa.TableClause, reads: Sequence[Any]) -> list[sa.ColumnElement[Any]]:
         """The values read, as they are stored: SQLite gives rows no version of their own."""
