@@ -391,6 +391,32 @@ def test_a_hint_for_what_no_script_touches_names_none(project: Project, database
     assert '# op.require_data("name_of_the_data_migration")' in file.read_text()
 
 
+RENAMED_IN_PYTHON = """
+table = sa.Table(
+    "people",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("last", sa.Text, key="first"),
+    sa.Column("first", sa.Text, key="forename"),
+)
+migrate = delete_rows(table, pending=table.c.first.is_(None))
+"""
+
+
+def test_a_hint_goes_by_the_names_of_the_database(project: Project, database: ScratchDatabase) -> None:
+    (project.scripts / "full_name.py").unlink()
+    project.write_script("lastless", RENAMED_IN_PYTHON)
+    alembic(project, "upgrade", "head")
+    write_env(
+        project,
+        before=METADATA.replace('    sa.Column("last", sa.Text),\n', ""),
+        options=AUTOGENERATE,
+    )
+    alembic(project, "revision", "--autogenerate", "-m", "contract", "--rev-id", NEWER)
+    (file,) = (project.root / "alembic" / "versions").glob(f"{NEWER}_*.py")
+    assert '# op.require_data("lastless")' in file.read_text()
+
+
 # The doctor
 
 

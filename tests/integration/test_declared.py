@@ -135,6 +135,73 @@ async def test_a_column_that_has_another_name_in_python_is_updated(filled: Bench
     assert filled.database.scalar("SELECT count(*) FROM item WHERE new = old * 2") == ROWS
 
 
+# each name in Python is another column's in the database
+CROSSED = """
+item = sa.Table(
+    "item",
+    sa.MetaData(),
+    sa.Column("id", sa.Integer, key="pk", primary_key=True),
+    sa.Column("uid", sa.Integer, key="id"),
+    sa.Column("name", sa.Text, key="new_name"),
+    sa.Column("old_name", sa.Text, key="name"),
+    sa.Column("new", sa.Text),
+    sa.Column("changed", sa.Text, key="since", onupdate=lambda: "now"),
+    sa.Column("since", sa.Text, key="changed"),
+)
+pending = item.c.new.is_(None)
+"""
+CROSSED_FORMS = {
+    "update": "migrate = update_rows(item, pending=pending, values={item.c.new: item.c.name, item.c.new_name: item.c.name})",
+    "compute": "@compute_rows(item, pending=pending, reads=[item.c.pk, item.c.name], writes=[item.c.new])\n"
+    'def migrate(row):\n    return {"new": f"{row.old_name}"}',
+    "delete": "migrate = delete_rows(item, pending=pending)",
+    "each batch": "@each_batch(item, pending=pending)\nasync def migrate(batch):\n"
+    "    await batch.execute(sa.update(item).where(batch.rows).values(new=item.c.name))",
+}
+CROSSED_ROWS = "SELECT id, uid, name, old_name, new, changed, since FROM item ORDER BY id"
+
+
+def fill_crossed(bench: Bench) -> list[tuple[object, ...]]:
+    """Rows of which the walk by any other column than `id` would take one for another."""
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, uid INTEGER, name TEXT, old_name TEXT, new TEXT, changed TEXT, since TEXT);"
+        + "".join(
+            f"INSERT INTO item VALUES ({i}, {i % 3}, 'n{i}', 'o{i}', NULL, 'then', 's{i}');"
+            for i in range(1, ROWS + 1)
+        )
+    )
+    return bench.database.rows(CROSSED_ROWS)
+
+
+@pytest.mark.parametrize("form", CROSSED_FORMS)
+async def test_columns_that_have_one_anothers_names_in_python_are_told_apart(bench: Bench, form: str) -> None:
+    fill_crossed(bench)
+    ran = await bench.run(bench.script(CROSSED + CROSSED_FORMS[form]), batch_size=4)
+    assert ran.outcome == "done", ran.result
+    assert bench.standing().rows == ROWS
+    assert f'["int","{ROWS}"]' in str(bench.standing().cursor)
+    name = "o" if form == "update" else "n"
+    expected = [(i, i % 3, f"{name}{i}", f"o{i}", f"o{i}", "now", f"s{i}") for i in range(1, ROWS + 1)]
+    assert bench.database.rows(CROSSED_ROWS) == ([] if form == "delete" else expected)
+
+
+@pytest.mark.parametrize("form", ["update", "compute", "delete"])
+async def test_columns_that_have_one_anothers_names_in_python_are_put_back_each_in_its_place(
+    bench: Bench, form: str
+) -> None:
+    before = fill_crossed(bench)
+    script = bench.script(
+        CROSSED + CROSSED_FORMS[form].replace("pending=pending", "pending=pending, undo_log=True")
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.rows(CROSSED_ROWS) != before
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (ROWS, 0)
+    assert bench.database.rows(CROSSED_ROWS) == before
+
+
 VARIANT = """
 from sqlalchemy.dialects.postgresql import JSONB
 

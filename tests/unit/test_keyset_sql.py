@@ -203,6 +203,13 @@ def test_a_key_that_the_script_does_not_declare_is_the_tables_all_the_same() -> 
     assert narrow.c.keys() == ["email"]
 
 
+def test_a_key_is_found_by_its_name_in_the_database() -> None:
+    columns = sa.Column("id", sa.Integer, key="pk"), sa.Column("uid", sa.Integer, key="id")
+    table = sa.Table("users", sa.MetaData(), *columns)
+    condition = after(Keyset(table, ("id",), (sa.Integer(),)), (10,))
+    assert sql(sa.select(table.c.pk).where(condition), "sqlite").endswith("WHERE users.id > ?")
+
+
 def test_a_table_in_a_schema_is_walked_there() -> None:
     table = sa.table("users", sa.column("id", sa.Integer), schema="crm")
     statement = last_key(Keyset(table, ("id",), (sa.Integer(),)))

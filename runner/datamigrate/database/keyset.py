@@ -42,8 +42,9 @@ class Keyset:
 
 
 def column_of(table: sa.TableClause, name: str) -> sa.ColumnElement[Any]:
-    """A column of the table, whether the script has declared it or not."""
-    return table.c[name] if name in table.c else sa.column(name, _selectable=table)
+    """A column of the table by its name in the database, whether the script has declared it or not."""
+    declared = next((column for column in table.c if column.name == name), None)
+    return sa.column(name, _selectable=table) if declared is None else declared
 
 
 def after(keyset: Keyset, lower: Key) -> sa.ColumnElement[bool]:

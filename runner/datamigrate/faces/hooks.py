@@ -182,9 +182,8 @@ def _touches(script: Script, table: str, column: str, reads: bool) -> bool:
     form = script.form
     if not isinstance(form, RowsForm) or form.table.name != table:
         return False
+    declared = {c.name for c in form.table.c}
     if not reads:
-        return column in form.written or (not form.written and column in form.table.c)
-    used = (
-        form.table.c.keys() if not isinstance(form, ComputeRows) and not form.written else columns_used(form)
-    )
+        return column in form.written or (not form.written and column in declared)
+    used = declared if not isinstance(form, ComputeRows) and not form.written else columns_used(form)
     return column in used and column not in form.written
