@@ -145,6 +145,127 @@ async def test_every_type_of_postgresql_comes_back_exactly(
     assert bench.database.rows(look) == before
 
 
+CASTS = """
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'a"b, c');
+CREATE TYPE place AS (a integer, b text);
+CREATE TYPE span AS RANGE (subtype = integer);
+CREATE DOMAIN humour AS mood CHECK (VALUE IS NULL OR VALUE <> 'sad');
+"""
+CAST_AS = {
+    "mood": "CASE $1 WHEN 'sad' THEN 'ok' WHEN 'ok' THEN 'sad' ELSE 'ok' END",
+    "place": "'(7,x)'",
+    "span": "'[1,2)'",
+}
+CAST_TO_TEXT = CASTS + "".join(
+    f"CREATE FUNCTION told({kind}) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT {text} $$;"
+    f"CREATE CAST ({kind} AS text) WITH FUNCTION told({kind});"
+    for kind, text in CAST_AS.items()
+)
+CAST_BACK = (
+    "CREATE FUNCTION mood_of(text) RETURNS mood IMMUTABLE LANGUAGE sql AS $$ SELECT 'sad'::mood $$;"
+    "CREATE CAST (text AS mood) WITH FUNCTION mood_of(text);"
+)
+CAST_COLUMNS = {
+    "mood": ["'sad'", "'ok'", "'a\"b, c'", "NULL"],
+    "humour": ["'ok'", "NULL", "'a\"b, c'", "'ok'"],
+    "mood[]": ["'{sad,ok,NULL}'", "'{}'", "NULL", "'{sad}'"],
+    "place": ["ROW(1, 'a \"b\"')", "ROW(NULL, NULL)", "NULL", "ROW(2, NULL)"],
+    "span": ["'[3,9)'", "'empty'", "NULL", "'(,)'"],
+    "char(5)": ["'ab'", "NULL", "' '", "''"],
+}
+CAST_FORMS = {
+    "update": "migrate = update_rows(item, pending=item.c.done.is_(None), undo_log=True,\n"
+    "    values=dict.fromkeys(columns, sa.null()) | {'done': sa.true()})",
+    "delete": "migrate = delete_rows(item, pending=item.c.done.is_(None), undo_log=True)",
+    "compute": "@compute_rows(item, pending=item.c.done.is_(None), undo_log=True, reads=[item.c.id],\n"
+    "    writes=[item.c.c0, item.c.done])\ndef migrate(row):\n    return {'c0': 'ok', 'done': True}",
+}
+
+
+@pytest.mark.parametrize("cast_back", ["", CAST_BACK], ids=["to text", "to text and from it"])
+@pytest.mark.parametrize("form", CAST_FORMS)
+async def test_values_come_back_whatever_casts_to_text_somebody_has_made(
+    postgres_bench: Bench, form: str, cast_back: str
+) -> None:
+    bench, columns = postgres_bench, {f"c{i}": kind for i, kind in enumerate(CAST_COLUMNS)}
+    rows = enumerate(zip(*CAST_COLUMNS.values(), strict=True))
+    bench.database.script(
+        CAST_TO_TEXT + "CREATE TABLE item (id integer PRIMARY KEY, done boolean, "
+        f"{', '.join(f'{name} {kind}' for name, kind in columns.items())});"
+        + "".join(f"INSERT INTO item VALUES ({n}, NULL, {', '.join(values)});" for n, values in rows)
+        + cast_back
+    )
+    as_text = (f"format('%s', {name}), num_nulls({name})" for name in columns)
+    look = f"SELECT id, done, {', '.join(as_text)} FROM item ORDER BY id"
+    before = bench.database.rows(look)
+    declared = ", ".join(f'sa.column("{name}")' for name in ("id", "done", *columns))
+    script = bench.script(
+        f'columns = {list(columns)}\nitem = sa.table("item", {declared})\n' + CAST_FORMS[form]
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.rows(look) != before
+        undone = await revert_on(database, script)
+    assert (undone.result.outcome, undone.rows, undone.changed) == ("done", 4, 0), undone.result
+    assert bench.database.rows(look) == before
+
+
+async def test_rows_go_back_by_a_key_whose_casts_tell_it_as_another(postgres_bench: Bench) -> None:
+    bench = postgres_bench
+    bench.database.script(
+        CAST_TO_TEXT + CAST_BACK + "CREATE TABLE item (k mood PRIMARY KEY, new text);"
+        "INSERT INTO item VALUES ('sad', NULL), ('ok', NULL);"
+    )
+    script = bench.script(
+        'item = sa.table("item", sa.column("k"), sa.column("new"))\n'
+        "migrate = update_rows(item, pending=item.c.new.is_(None), undo_log=True, values={item.c.new: 'x'})"
+    )
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        bench.database.execute("UPDATE item SET new = 'y' WHERE k = 'ok'")
+        undone = await revert_on(database, script)
+        async with database.looking() as connection:
+            keys = await connection.run_sync(changed_since, Ledger(this_process()).tables, NAME)
+    assert (undone.result.outcome, undone.rows, undone.changed, list(keys)) == ("done", 1, 1, ["ok"])
+    assert bench.database.rows("SELECT format('%s', k), new FROM item ORDER BY 1") == [
+        ("ok", "y"),
+        ("sad", None),
+    ]
+
+
+async def test_a_log_that_was_written_by_casts_is_read_by_them(
+    postgres_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_casts(*_: Any) -> frozenset[str]:
+        return frozenset()
+
+    bench = postgres_bench
+    bench.database.script(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok');"
+        "CREATE FUNCTION told(mood) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT format('mood %s', $1) $$;"
+        "CREATE FUNCTION mood_of(text) RETURNS mood IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN substr($1, 6); END $$;"
+        "CREATE CAST (mood AS text) WITH FUNCTION told(mood); CREATE CAST (text AS mood) WITH FUNCTION mood_of(text);"
+        "CREATE TABLE item (id integer PRIMARY KEY, new mood); INSERT INTO item VALUES (1, 'sad'), (2, 'ok');"
+    )
+    look = "SELECT id, format('%s', new) FROM item ORDER BY id"
+    before = bench.database.rows(look)
+    script = bench.script(
+        'item = sa.table("item", sa.column("id"), sa.column("new"))\n'
+        "migrate = update_rows(item, pending=item.c.new.is_not(None), undo_log=True, values={item.c.new: None})"
+    )
+    # as versions did that knew no others
+    monkeypatch.setattr("datamigrate.doing.keeping.cast_by_functions", no_casts)
+    async with opened(bench.database) as database:
+        ran = await bench.run_on(database, script)
+        assert ran.outcome == "done", ran.result
+        assert bench.database.scalar("SELECT min(before) FROM datamigrate_undo") == '["mood ok"]'
+        undone = await revert_on(database, script)
+    assert (undone.rows, undone.changed) == (2, 0)
+    assert bench.database.rows(look) == before
+
+
 VALUES = st.one_of(
     st.none(),
     st.integers(-(2**63), 2**63 - 1),

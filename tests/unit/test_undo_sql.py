@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -89,7 +90,24 @@ def test_deleted_rows_are_inserted_where_nothing_has_taken_their_place(dialect: 
 def test_a_shape_is_kept_with_its_version_and_another_one_is_refused() -> None:
     assert shape_from(str(DELETED)) == DELETED
     with pytest.raises(SchemaError, match="another version"):
-        shape_from(str(DELETED).replace('"v":1', '"v":2'))
+        shape_from(str(DELETED).replace('"v":1', '"v":3'))
+
+
+def test_a_shape_without_casts_is_of_a_version_that_who_does_not_know_of_them_refuses() -> None:
+    uncast = replace(UPDATED, uncast=("now",))
+    assert (str(UPDATED)[:7], str(uncast)[:7]) == ('{"v":1,', '{"v":2,')
+    assert shape_from(str(uncast)) == uncast
+
+
+def test_values_of_a_type_that_somebody_has_made_casts_for_are_written_and_read_by_the_type_itself() -> None:
+    uncast = log("postgresql", replace(UPDATED, uncast=("now",)))
+    assert "json_build_array(CASE WHEN (num_nulls(users.now) = 0) THEN format('%s', users.now) END)" in text(
+        "postgresql", uncast.settle(PART)
+    ).replace("%%", "%")
+    assert (
+        "SET now=(SELECT datamigrate_read.value FROM json_to_record(json_build_object('value', "
+        "CAST(datamigrate_entry.before AS JSON) ->> 0)) AS datamigrate_read(value numeric(10,2))) "
+    ) in text("postgresql", uncast.put_back(PART))
 
 
 @pytest.mark.parametrize("real", [0.1, -0.0, 5e-324, 1.7976931348623157e308, float("inf")])

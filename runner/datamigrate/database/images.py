@@ -1,12 +1,13 @@
 """Values as one text, and back again exactly as they were: what the undo log keeps of a row.
 
 An image is a JSON array with an element for each column. PostgreSQL writes each value as its own type's text,
-and reads it back by the column's type. SQLite, whose values have types of their own, puts `t` before a text;
+and reads it back by the column's type; `uncast` are the columns of types for which somebody has made casts, which may
+tell one value as another. SQLite, whose values have types of their own, puts `t` before a text;
 what JSON does not hold exactly is written in hexadecimal: `b` a blob, `n` a text with a NUL in it, `r` a real.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,22 +21,28 @@ EXACT = (
 """What PostgreSQL's texts depend on: with these, no value is rounded and none can be read in two ways."""
 
 
-def image(dialect: str, columns: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
-    """The columns' values as one text."""
+def image(
+    dialect: str, columns: Mapping[str, sa.ColumnElement[Any]], uncast: Collection[str] = ()
+) -> sa.ColumnElement[str]:
+    """The values of columns, by their names, as one text."""
     if dialect == "sqlite":
-        return sa.func.json_array(*(_packed(column) for column in columns), type_=sa.Text())
-    texts = (sa.cast(column, sa.Text()) for column in columns)
+        return sa.func.json_array(*(_packed(column) for column in columns.values()), type_=sa.Text())
+    texts = (_written(c) if name in uncast else sa.cast(c, sa.Text()) for name, c in columns.items())
     return sa.cast(sa.func.json_build_array(*texts), sa.Text())
 
 
 def value(
-    dialect: str, text: sa.ColumnElement[Any], position: int, kind: sa.types.TypeEngine[Any]
+    dialect: str,
+    text: sa.ColumnElement[Any],
+    position: int,
+    kind: sa.types.TypeEngine[Any],
+    is_uncast: bool = False,
 ) -> sa.ColumnElement[Any]:
     """The value at a position, from 0, of an image, as the type that its column has."""
     if dialect == "sqlite":
         return _unpacked(sa.func.json_extract(text, f"$[{position}]", type_=sa.types.NullType()))
     element = sa.cast(text, sa.JSON()).op("->>", return_type=sa.Text())(sa.literal_column(str(position)))
-    return sa.cast(element, kind)
+    return _read(element, kind) if is_uncast else sa.cast(element, kind)
 
 
 def exactly() -> sa.Select[Any]:
@@ -47,6 +54,19 @@ def timezone() -> sa.Select[Any]:
     """Where PostgreSQL's clocks stand, which the text of a moment depends on; so do a script's own expressions, and so it
     is kept and not chosen."""
     return sa.select(sa.func.current_setting("timezone"))
+
+
+def _written(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A value as its type itself writes it."""
+    # IS NULL says so of a row of NULLs as well
+    return sa.case((sa.func.num_nulls(column) == 0, sa.func.format("%s", column)))
+
+
+def _read(text: sa.ColumnElement[Any], kind: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
+    """A value as its type itself reads it."""
+    alone = sa.func.json_to_record(sa.func.json_build_object("value", text))
+    record = alone.table_valued(sa.column("value", kind)).render_derived("datamigrate_read", with_types=True)
+    return sa.select(record.c.value).scalar_subquery()
 
 
 def _packed(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

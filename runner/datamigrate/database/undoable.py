@@ -20,11 +20,28 @@ WHERE r.ev_type IN ('2', '3') AND c.relkind IN ('r', 'p') AND {IS_NAMED}
 ORDER BY 1
 """
 
+# the casts that came with the database, whose numbers are lower, tell every value as itself
+_CAST_BY_FUNCTIONS = f"""
+WITH RECURSIVE typed AS (
+    SELECT a.attname, a.atttypid AS kind {CLASSES} JOIN pg_attribute a ON a.attrelid = c.oid
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND {IS_NAMED}
+    UNION ALL
+    SELECT typed.attname, t.typbasetype FROM typed JOIN pg_type t ON t.oid = typed.kind WHERE t.typtype = 'd'
+)
+SELECT DISTINCT typed.attname::text FROM typed JOIN pg_cast k ON k.castmethod = 'f' AND k.oid >= 16384
+AND (k.castsource, k.casttarget) IN ((typed.kind, 'pg_catalog.text'::regtype), ('pg_catalog.text'::regtype, typed.kind))
+"""
+
 
 async def schema_of(connection: AsyncConnection, table: sa.TableClause) -> str | None:
     """The schema in which the table is found now: another search path may lead to another table of that name."""
     found: str | None = await connection.scalar(sa.text(_SCHEMA), names_of(table))
     return found
+
+
+async def cast_by_functions(connection: AsyncConnection, table: sa.TableClause) -> frozenset[str]:
+    """The columns of types that somebody's own functions cast to text, or from it."""
+    return frozenset(await connection.scalars(sa.text(_CAST_BY_FUNCTIONS), names_of(table)))
 
 
 async def in_the_way_of_inserts(connection: AsyncConnection, table: sa.TableClause) -> list[str]:

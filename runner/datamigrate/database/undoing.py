@@ -15,6 +15,7 @@ from datamigrate.database.keyset import column_of
 from datamigrate.words.errors import SchemaError
 
 VERSION = 1
+VERSION_WITH_UNCAST = 2
 
 UNDONE = "undone"
 CHANGED = "changed since"
@@ -22,8 +23,9 @@ CHANGED = "changed since"
 
 @dataclass(frozen=True)
 class Shape:
-    """What the images of an entry are of, and in which time zone they were written, where that matters. Of a row that
-    was deleted the log has all columns."""
+    """What the images of an entry are of, and in which time zone they were written, where that matters; the values of
+    `uncast` columns are written and read without the casts of their types. Of a row that was deleted the log has all
+    columns."""
 
     table: str
     schema: str | None
@@ -31,22 +33,27 @@ class Shape:
     columns: tuple[str, ...]
     deleted: bool
     timezone: str | None = None
+    uncast: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         kept = asdict(self)
         if self.timezone is None:
             del kept["timezone"]
-        return json.dumps({"v": VERSION} | kept, separators=(",", ":"))
+        if not self.uncast:
+            del kept["uncast"]
+        version = VERSION_WITH_UNCAST if self.uncast else VERSION
+        return json.dumps({"v": version} | kept, separators=(",", ":"))
 
 
 def shape_from(text: str) -> Shape:
     """The shape that was kept. Raises SchemaError for one of another version."""
     kept = json.loads(text)
-    if kept.pop("v") != VERSION:
+    if kept.pop("v") not in (VERSION, VERSION_WITH_UNCAST):
         raise SchemaError(
             "The undo log was written by another version of datamigrate.", "Revert with that one."
         )
-    return Shape(**kept | {"key": tuple(kept["key"]), "columns": tuple(kept["columns"])})
+    names = {what: tuple(kept.get(what, ())) for what in ("key", "columns", "uncast")}
+    return Shape(**kept | names)
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,9 @@ class UndoLog:
         changed = (
             update.where(*(mine == theirs for mine, theirs in zip(self.key, olds, strict=False)))
             .returning(
-                self._image(olds[: len(keys)]).label("key"),
-                self._image(olds[len(keys) :]).label("before"),
-                self._image(self.columns).label("after"),
+                self._image(self.shape.key, olds[: len(keys)]).label("key"),
+                self._image(self.shape.columns, olds[len(keys) :]).label("before"),
+                self._image_now.label("after"),
             )
             .cte("datamigrate_changed")
         )
@@ -104,7 +111,7 @@ class UndoLog:
 
     def delete_and_keep(self, delete: sa.Delete) -> sa.Insert:
         """The deletion, with the rows that go kept by the same statement."""
-        images = self._image(self.key).label("key"), self._image(self.columns).label("before")
+        images = self._image(self.shape.key, self.key).label("key"), self._image_now.label("before")
         gone = delete.returning(*images).cte("datamigrate_gone")
         return self._insert(self._entry(gone.c.key, gone.c.before, sa.null()))
 
@@ -114,12 +121,12 @@ class UndoLog:
 
     def keep(self, rows: sa.ColumnElement[bool]) -> sa.Insert:
         """Keep these rows as they are; what becomes of them is not known yet."""
-        old = self._entry(self._image(self.key), self._image(self.columns), sa.null())
+        old = self._entry(self._image(self.shape.key, self.key), self._image_now, sa.null())
         return self._insert(old.select_from(self.table).where(rows))
 
     def complete(self, mark: int) -> sa.Update:
         """Add what has become of the rows kept since the `mark`."""
-        after = sa.select(self._image(self.columns)).select_from(self.table).where(self._is_of(self.undo))
+        after = sa.select(self._image_now).select_from(self.table).where(self._is_of(self.undo))
         return (
             sa.update(self.undo)
             .where(self.undo.c.id > mark)
@@ -145,12 +152,9 @@ class UndoLog:
         entries the latest counts. Rows that are not as the batch left them are passed over."""
         entry = self.undo.alias("datamigrate_entry")
         latest = entry.c.id.in_(self._latest(part))
-        olds = {
-            name: value(self.dialect, entry.c.before, i, self.types[name])
-            for i, name in enumerate(self.shape.columns)
-        }
+        olds = {name: self._value(entry.c.before, i, name) for i, name in enumerate(self.shape.columns)}
         if not self.shape.deleted:
-            unchanged = self._image(self.columns) == entry.c.after
+            unchanged = self._image_now == entry.c.after
             return sa.update(self.table).where(latest, self._is_of(entry), unchanged).values(olds)
         rows = sa.select(*olds.values()).where(latest)
         kind = InsertAnyValue if self.dialect == "postgresql" else sqlite.Insert
@@ -163,7 +167,7 @@ class UndoLog:
         again = (
             sa.select(sa.literal(1))
             .select_from(self.table)
-            .where(self._is_of(undo), self._image(self.columns) == undo.c.before)
+            .where(self._is_of(undo), self._image_now == undo.c.before)
             .correlate(undo)
         )
         return (
@@ -177,7 +181,7 @@ class UndoLog:
         """The rows of these entries as they are: the entry's number, whether the row is there, its key as the log
         has it, and the columns; the latest first."""
         entry = self.undo.alias("datamigrate_entry")
-        keys = [value(self.dialect, entry.c.key, i, self.types[n]) for i, n in enumerate(self.shape.key)]
+        keys = [self._value(entry.c.key, i, name) for i, name in enumerate(self.shape.key)]
         return (
             sa.select(entry.c.id, self.key[0].is_not(None), *keys, *self.columns)
             .select_from(entry.outerjoin(self.table, self._is_of(entry)))
@@ -196,7 +200,7 @@ class UndoLog:
     def _is_of(self, entry: Any) -> sa.ColumnElement[bool]:
         return sa.and_(
             *(
-                self._exactly(column) == value(self.dialect, entry.c.key, i, self.types[name])
+                self._exactly(column) == self._value(entry.c.key, i, name)
                 for i, (name, column) in enumerate(zip(self.shape.key, self.key, strict=True))
             )
         )
@@ -205,8 +209,15 @@ class UndoLog:
         # a table that was made anew since may call other texts equal
         return sa.collate(column, "BINARY") if self.dialect == "sqlite" else column
 
-    def _image(self, columns: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
-        return image(self.dialect, columns)
+    @property
+    def _image_now(self) -> sa.ColumnElement[str]:
+        return self._image(self.shape.columns, self.columns)
+
+    def _image(self, names: Sequence[str], columns: Sequence[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+        return image(self.dialect, dict(zip(names, columns, strict=True)), self.shape.uncast)
+
+    def _value(self, text: sa.ColumnElement[Any], position: int, name: str) -> sa.ColumnElement[Any]:
+        return value(self.dialect, text, position, self.types[name], name in self.shape.uncast)
 
     def _entry(self, *images: sa.ColumnElement[Any]) -> sa.Select[Any]:
         return sa.select(sa.literal(self.migration), sa.literal(str(self.shape)), *images)

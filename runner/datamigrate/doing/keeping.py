@@ -15,7 +15,7 @@ from datamigrate.database.dialects import Dialect
 from datamigrate.database.images import FUNCTIONS, exactly, timezone
 from datamigrate.database.keyset import Keyset
 from datamigrate.database.references import EMPTYING, REACHING, Reference, references_to
-from datamigrate.database.undoable import in_the_way_of_inserts, replaces_rows, schema_of
+from datamigrate.database.undoable import cast_by_functions, in_the_way_of_inserts, replaces_rows, schema_of
 from datamigrate.database.undoing import Shape, UndoLog
 from datamigrate.words.errors import SchemaError
 
@@ -118,13 +118,14 @@ async def keeping_for(
     if not form.options.undo_log:
         return NOTHING_KEPT
     dialect, deletes = database.dialect, isinstance(form, DeleteRows)
-    schema, zone = form.table.schema, None
+    schema, zone, cast = form.table.schema, None, frozenset[str]()
     async with database.looking() as connection:
         types = await column_types(connection, form.table.name, form.table.schema)
         _refuse_lost(name, form, await connection.run_sync(references_to, form.table))
         if dialect.reads_while_writing:
             zone = await connection.scalar(timezone())
             schema = await schema_of(connection, form.table)
+            cast = await cast_by_functions(connection, form.table)
             if deletes and (obstacles := await in_the_way_of_inserts(connection, form.table)):
                 raise SchemaError(
                     f"{name}: {form.table.name} has {obstacles[0]}, with which the undo log could not put deleted rows back.",
@@ -137,7 +138,8 @@ async def keeping_for(
                 "Take out undo_log=True, or declare the table without it in an Alembic revision.",
             )
     columns = tuple(types) if deletes else form.updated
-    shape = Shape(form.table.name, schema, keyset.names, columns, deletes, zone)
+    uncast = tuple(sorted(cast.intersection((*keyset.names, *columns))))
+    shape = Shape(form.table.name, schema, keyset.names, columns, deletes, zone, uncast)
     log = UndoLog(dialect.name, undo, name, form.table, shape, types)
     return KeptAtOnce(log) if dialect.reads_while_writing else KeptBeforehand(log, dialect)
 
