@@ -562,6 +562,8 @@ class Kind:
 
 TEXTS = ("", "it's", 'a "b"', "\\", "%s :x $1 ?", "ü", "💡", "new\nline", "{a,b}", "NULL", "null", None)
 ZONED = dt.datetime(2024, 3, 31, 2, 30, 0, 123_456, dt.UTC)
+EASTWARD = dt.timezone(dt.timedelta(hours=2))
+UNEVEN = dt.timezone(dt.timedelta(hours=5, minutes=30, seconds=15))
 JSONS: tuple[Any, ...] = ({"a": [1, 2.5, None, "ü'\\"]}, [], {}, "text", 0, True, [{"b": None}])
 
 KINDS = {
@@ -584,6 +586,7 @@ KINDS = {
     "timestamp": Kind("TIMESTAMP", "TIMESTAMP", sa.DateTime(), (ZONED.replace(tzinfo=None), None)),
     "date": Kind("DATE", "DATE", sa.Date(), (dt.date(1, 1, 2), dt.date(9999, 12, 30), None)),
     "time": Kind("TIME", "TIME", sa.Time(), (dt.time(23, 59, 59, 999_999), dt.time(), None)),
+    "timetz": Kind("TIMETZ", None, sa.Time(timezone=True), (dt.time(5, 30, 15, 1, UNEVEN), None)),
     "interval": Kind("INTERVAL", None, sa.Interval(), (dt.timedelta(days=-3, seconds=5), None)),
     "bytes": Kind("BYTEA", "BLOB", sa.LargeBinary(), (b"", b"\x00\xff", bytes(range(256)), None)),
     "uuid": Kind("UUID", "CHAR(32)", sa.Uuid(), (uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), None)),
@@ -822,6 +825,57 @@ async def test_the_last_day_there_is_and_infinity_are_kept_apart_as_values_and_a
     ran = await bench.run(bench.form(decorate(lambda row: {"new": row.until})))
     assert ran.outcome == "done", ran.result
     assert bench.database.rows("SELECT count(*), count(*) FILTER (WHERE new = until) FROM item") == [(5, 5)]
+
+
+MOMENT = dt.datetime(2024, 6, 1, 12, tzinfo=EASTWARD)
+
+
+def at_that_moment(form: str, table: sa.TableClause) -> Any:
+    """A form that has to do with the moment: as a value that is computed or given, or in its predicate."""
+    if form == "delete":
+        return datamigrate.delete_rows(table, pending=table.c.at < MOMENT)
+    missing = table.c.at.is_(None)
+    if form == "update":
+        return datamigrate.update_rows(table, pending=missing, values={table.c.at: MOMENT})
+    decorate = datamigrate.compute_rows(table, pending=missing, reads=[table.c.at], writes=[table.c.at])
+    return decorate(lambda row: {"at": row.at or MOMENT})
+
+
+def table_of_moments(database: ScratchDatabase, column: str, *, zone: bool) -> sa.TableClause:
+    """A table of a moment before, one behind and none; as a script declares it that says whether there is a `zone`."""
+    database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, at {column});"
+        "INSERT INTO item VALUES (1, '2024-06-01 09:59Z'), (2, '2024-06-01 11:00Z'), (3, NULL)"
+    )
+    return sa.table("item", sa.column("id", sa.Integer), sa.column("at", sa.DateTime(timezone=zone)))
+
+
+@pytest.mark.parametrize("form", ["delete", "update", "compute"])
+@pytest.mark.parametrize("column", ["timestamp", "timestamptz"])
+async def test_a_moment_with_a_zone_is_refused_where_the_column_is_declared_without_and_means_no_other_one(
+    bench_on: Callable[[str], Bench], column: str, form: str
+) -> None:
+    bench = bench_on("postgresql")
+    table = table_of_moments(bench.database, column, zone=False)
+    before = bench.database.rows("SELECT * FROM item ORDER BY id")
+    ran = await bench.run(bench.form(at_that_moment(form, table)))
+    assert ran.outcome == "failed"
+    assert "a moment that has a time zone, for a type that has none: declare" in str(ran.result.error)
+    assert bench.database.rows("SELECT * FROM item ORDER BY id") == before
+
+
+@pytest.mark.parametrize(
+    ("form", "left"), [("delete", (11, None)), ("update", (9, 11, 10)), ("compute", (9, 11, 10))]
+)
+async def test_a_moment_is_the_same_one_whatever_its_zone_where_the_column_is_declared_with_one(
+    bench_on: Callable[[str], Bench], form: str, left: tuple[int | None, ...]
+) -> None:
+    bench = bench_on("postgresql")
+    table = table_of_moments(bench.database, "timestamptz", zone=True)
+    ran = await bench.run(bench.form(at_that_moment(form, table)))
+    assert ran.outcome == "done", ran.result
+    hours = "SELECT extract(hour FROM at AT TIME ZONE 'UTC') FROM item ORDER BY id"
+    assert tuple(hour for (hour,) in bench.database.rows(hours)) == left
 
 
 @pytest.mark.parametrize(
