@@ -532,6 +532,32 @@ class Marked(sa.TypeDecorator[str]):
         return sa.func.substr(column, 1, sa.func.length(column) - 1, type_=self)
 
 
+class Short(sa.TypeDecorator[str]):
+    """A text that is a short one in capitals to whoever asks for the database's type."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.String(3))
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.upper()
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else value.lower()
+
+
+class ByDriver(sa.TypeDecorator[Any]):
+    """Bytes to the driver that the runner has, a text to any other."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        return dialect.type_descriptor(sa.LargeBinary() if dialect.driver == "asyncpg" else sa.Text())
+
+
 class Counts(sa.types.TypeDecorator[list[int]]):
     """Whole numbers, each one more than it is kept as."""
 
@@ -595,6 +621,12 @@ KINDS = {
     "jsonb": Kind("JSONB", None, postgresql.JSONB(), (*JSONS, None)),
     "enum": Kind("colour", "VARCHAR(5)", sa.Enum(Colour, name="colour"), (Colour.RED, Colour.GREEN, None)),
     "enum by name": Kind("colour", "VARCHAR(5)", sa.Enum("RED", "GREEN", name="colour"), ("RED", None)),
+    "enum in a text": Kind(
+        "VARCHAR(5)", "VARCHAR(5)", sa.Enum(Colour, native_enum=False), (Colour.RED, Colour.GREEN, None)
+    ),
+    "array of enums in texts": Kind(
+        "VARCHAR(5)[]", None, sa.ARRAY(sa.Enum(Colour, native_enum=False)), ([Colour.RED, None], [], None)
+    ),
     "array of integers": Kind("INTEGER[]", None, sa.ARRAY(sa.Integer), ([1, None, 3], [], None)),
     "array of texts": Kind("TEXT[]", None, postgresql.ARRAY(sa.Text), (["it's", "{,}", ""], [], None)),
     "array of dates": Kind(
@@ -624,6 +656,8 @@ KINDS = {
         "TEXT", None, sa.Text().with_variant(Marked(), "postgresql"), ("abc", "", None)
     ),
     "an author's own list in a text": Kind("TEXT", "TEXT", Words(), (["a", "b"], ["c"], None)),
+    "an author's own text": Kind("VARCHAR(3)", "VARCHAR(3)", Short(), ("abc", "", None)),
+    "an array of an author's own texts": Kind("TEXT[]", None, sa.ARRAY(Short()), (["abc", None], [], None)),
     "an object of Python's in bytes": Kind(
         "BYTEA", "BLOB", sa.PickleType(), ([1, "a"], (2,), {"b": 3}, None)
     ),
@@ -887,6 +921,10 @@ async def test_a_moment_is_the_same_one_whatever_its_zone_where_the_column_is_de
         ("VARCHAR(3)[]", None, ["abcd"]),
         ("BIT(3)", None, BitString("1")),
         ("short", None, "abcd"),
+        ("VARCHAR(3)", sa.Enum("x", "yy", native_enum=False), "abcd"),
+        ("VARCHAR(3)", Short(), "abcd"),
+        ("VARCHAR(3)", sa.Text().with_variant(postgresql.VARCHAR(3), "postgresql"), "abcd"),
+        ("VARCHAR(3)[]", sa.ARRAY(Short()), ["abcd"]),
     ],
 )
 async def test_a_value_that_is_too_long_is_refused_and_not_cut_off(
@@ -901,6 +939,67 @@ async def test_a_value_that_is_too_long_is_refused_and_not_cut_off(
     assert ran.outcome == "failed"
     assert re.search("too long|does not match", str(ran.result.error))
     assert bench.database.rows("SELECT new, done FROM item") == [(None, None)]
+
+
+LATE = dt.datetime(2026, 3, 29, 23, 59, 59, 700_000)
+MORE_THAN_DECLARED: dict[str, tuple[str, sa.types.TypeEngine[Any], Any, Any]] = {
+    "enum": ("VARCHAR(20)", sa.Enum("x", "yy", native_enum=False), "longer", "longer"),
+    "array of enums": ("TEXT[]", sa.ARRAY(sa.Enum("x", native_enum=False)), ["longer"], ["longer"]),
+    "an author's own": ("VARCHAR(20)", Short(), "longer", "LONGER"),
+    "a variant": ("TEXT", sa.Text().with_variant(postgresql.VARCHAR(3), "postgresql"), "longer", "longer"),
+    "a shorter one with a variant": (
+        "TEXT",
+        sa.String(2).with_variant(postgresql.VARCHAR(3), "postgresql"),
+        "longer",
+        "longer",
+    ),
+    "an author's own as a variant": (
+        "TEXT",
+        sa.Text().with_variant(Short(), "postgresql"),
+        "longer",
+        "LONGER",
+    ),
+    "array of a variant": (
+        "TEXT[]",
+        sa.ARRAY(sa.Text().with_variant(postgresql.VARCHAR(3), "postgresql")),
+        ["longer"],
+        ["longer"],
+    ),
+    "moment": ("TIMESTAMP", postgresql.TIMESTAMP(precision=0), LATE, LATE),
+    "moment with a zone": (
+        "TIMESTAMPTZ",
+        postgresql.TIMESTAMP(precision=0, timezone=True),
+        LATE.replace(tzinfo=dt.UTC),
+        LATE.replace(tzinfo=dt.UTC),
+    ),
+    "time": ("TIME", postgresql.TIME(precision=0), LATE.time(), LATE.time()),
+    "array of moments": ("TIMESTAMP[]", sa.ARRAY(postgresql.TIMESTAMP(precision=0)), [LATE], [LATE]),
+}
+"""A column, what the script says of it, a value, and what is kept."""
+
+
+@pytest.mark.parametrize("what", MORE_THAN_DECLARED)
+async def test_a_value_of_more_than_is_declared_is_kept_whole_where_the_column_takes_it(
+    bench_on: Callable[[str], Bench], what: str
+) -> None:
+    bench = bench_on("postgresql")
+    column, declared, value, kept = MORE_THAN_DECLARED[what]
+    bench.database.script(
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN); INSERT INTO item VALUES (0)"
+    )
+    ran = await bench.run(bench.form(writing(Kind(column, None, declared, (value,)))[1]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT new FROM item") == [(kept,)]
+
+
+async def test_a_type_is_the_one_that_it_is_to_the_driver_in_force(bench_on: Callable[[str], Bench]) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, new BYTEA, done BOOLEAN); INSERT INTO item VALUES (0)"
+    )
+    ran = await bench.run(bench.form(writing(Kind("BYTEA", None, ByDriver(), (b"\xff",)))[1]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT encode(new, 'hex') FROM item") == "ff"
 
 
 @pytest.mark.parametrize("declared", [sa.JSON(), None])

@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from datamigrate.database.dialects.base import RowsToWrite, Writer
 from datamigrate.database.dialects.postgresql_joining import Joining, NotJoined, array_of, joining_of
 
-DIALECT = postgresql.base.PGDialect()  # type: ignore[no-untyped-call] # untyped there
+# the one that is in force: a type may be another one there than with another driver
+DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call] # untyped there
 
 ROWS_AT_ONCE = 500
 
@@ -128,8 +129,9 @@ def _value(row: int, number: int) -> str:
 def _would_be_taken_apart(kind: sa.types.TypeEngine[Any]) -> bool:
     # unnest makes a row of every element of an array of arrays, and a column of every field of a composite, which
     # any type may be that SQLAlchemy does not know itself; and a multirange is a list to the driver
-    plain = kind.impl_instance if isinstance(kind, sa.TypeDecorator) else kind
-    return isinstance(plain, sa.ARRAY | sa.types.UserDefinedType | AbstractMultiRange | postgresql.DOMAIN)
+    if isinstance(kind, sa.TypeDecorator):
+        return _would_be_taken_apart(kind.impl_instance)
+    return isinstance(kind, sa.ARRAY | sa.types.UserDefinedType | AbstractMultiRange | postgresql.DOMAIN)
 
 
 def _is_in_sql(kind: sa.types.TypeEngine[Any]) -> bool:
@@ -162,25 +164,35 @@ def _types_of(rows: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
 
 
 def _unlimited(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
-    """The type without a length: a cast to `varchar(3)` would cut a longer text off without a word, while the column
-    itself refuses it."""
+    """The type on this database, without a length or a precision: a cast to `varchar(3)` would cut a longer text off
+    without a word, while the column itself refuses it, or takes it."""
+    kind = kind._variant_mapping.get(DIALECT.name, kind)
     if isinstance(kind, postgresql.DOMAIN) and not isinstance(kind.data_type, sa.types.NullType):
         return _unlimited(kind.data_type)
     if isinstance(kind, sa.ARRAY):
         return kind.adapt(type(kind), item_type=_unlimited(kind.item_type))
     if isinstance(kind, sa.TypeDecorator):
-        alike = kind.copy()
-        alike.impl = alike.impl_instance = _unlimited(kind.impl_instance)
-        return alike
+        return _decorating(_unlimited(kind.load_dialect_impl(DIALECT)), kind)
     if isinstance(kind, postgresql.BIT):
         return postgresql.BIT(varying=True)
     if isinstance(kind, sa.CHAR):
         return sa.Text()
+    if isinstance(kind, postgresql.TIMESTAMP | postgresql.TIME):
+        return kind.adapt(type(kind), precision=None)
     return kind.adapt(type(kind), length=None) if _has_a_length(kind) else kind
 
 
+def _decorating(kind: sa.types.TypeEngine[Any], decorator: sa.TypeDecorator[Any]) -> sa.types.TypeEngine[Any]:
+    alike = decorator.copy()
+    alike.impl = alike.impl_instance = kind
+    # it may choose one itself
+    alike.load_dialect_impl = lambda _: kind  # type: ignore[assignment, method-assign]
+    return alike
+
+
 def _has_a_length(kind: sa.types.TypeEngine[Any]) -> bool:
-    return isinstance(kind, sa.String) and not isinstance(kind, sa.Enum) and kind.length is not None
+    is_named = isinstance(kind, sa.Enum) and kind.native_enum
+    return isinstance(kind, sa.String) and not is_named and kind.length is not None
 
 
 def _names_of(rows: RowsToWrite) -> list[str]:
