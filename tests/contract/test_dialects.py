@@ -558,6 +558,13 @@ class ByDriver(sa.TypeDecorator[Any]):
         return dialect.type_descriptor(sa.LargeBinary() if dialect.driver == "asyncpg" else sa.Text())
 
 
+class Document(sa.TypeDecorator[Any]):
+    """JSON by another name."""
+
+    impl = sa.JSON
+    cache_ok = True
+
+
 class Counts(sa.types.TypeDecorator[list[int]]):
     """Whole numbers, each one more than it is kept as."""
 
@@ -1002,7 +1009,17 @@ async def test_a_type_is_the_one_that_it_is_to_the_driver_in_force(bench_on: Cal
     assert bench.database.scalar("SELECT encode(new, 'hex') FROM item") == "ff"
 
 
-@pytest.mark.parametrize("declared", [sa.JSON(), None])
+@pytest.mark.parametrize(
+    "declared",
+    [
+        None,
+        sa.JSON(),
+        sa.JSON().with_variant(postgresql.JSONB, "postgresql"),
+        postgresql.JSONB().with_variant(sa.JSON(), "sqlite"),
+        Document(),
+        sa.Text().with_variant(Document(), "postgresql", "sqlite"),
+    ],
+)
 async def test_none_is_null_in_json_too_and_json_s_own_null_is_what_it_is(
     bench: Bench, declared: Any
 ) -> None:
@@ -1013,6 +1030,20 @@ async def test_none_is_null_in_json_too_and_json_s_own_null_is_what_it_is(
     assert ran.outcome == "done", ran.result
     found = bench.database.rows("SELECT CAST(new AS TEXT) FROM item ORDER BY id")
     assert found == [(None,), ("null",)]
+
+
+@pytest.mark.parametrize("declared", [None, sa.ARRAY(postgresql.JSONB), sa.ARRAY(Document())])
+async def test_none_is_null_in_an_array_of_json_too(bench_on: Callable[[str], Bench], declared: Any) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        "CREATE TABLE item (id INTEGER PRIMARY KEY, new JSONB[], done BOOLEAN); INSERT INTO item (id) VALUES (0)"
+    )
+    value = [{"a": None}, None, sa.JSON.NULL]
+    ran = await bench.run(bench.form(writing(Kind("JSONB[]", None, declared, (value,)))[1]))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT new[1]::text, new[2]::text, new[3]::text FROM item") == [
+        ('{"a": null}', None, "null")
+    ]
 
 
 @pytest.mark.parametrize("rows", [1, 499, 500, 501, 1_200])

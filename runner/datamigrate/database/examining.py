@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import NoSuchTableError, SAWarning
@@ -17,6 +16,7 @@ from sqlalchemy.sql import visitors
 from datamigrate.authoring.forms import ComputeRows, RowsForm, UpdateRows
 from datamigrate.database.column_types import column_types
 from datamigrate.database.dialects import Dialect
+from datamigrate.database.innermost import changed
 from datamigrate.database.keyset import Keyset, any_key, null_keys
 from datamigrate.database.unseen import refuse_unseen
 from datamigrate.thought.codec import encode_key
@@ -77,7 +77,7 @@ async def examine(connection: AsyncConnection, dialect: Dialect, name: str, form
                 "under which different values count as equal: rows could be skipped.",
                 "Walk by another unique key.",
             )
-    written_types = tuple(_type_to_write(form, facts, column) for column in form.written)
+    written_types = tuple(_type_to_write(form, facts, column, connection.dialect) for column in form.written)
     return Examined(keyset, written_types, tuple(facts.columns))
 
 
@@ -95,16 +95,18 @@ async def _named(connection: AsyncConnection, form: RowsForm, facts: TableFacts)
     return replace(facts, columns=columns)
 
 
-def _type_to_write(form: RowsForm, facts: TableFacts, column: str) -> sa.types.TypeEngine[Any]:
+def _type_to_write(
+    form: RowsForm, facts: TableFacts, column: str, dialect: sa.Dialect
+) -> sa.types.TypeEngine[Any]:
     # a column may have another name in Python than in the database
     declared = next(c.type for c in form.table.c if c.name == column)
-    return _with_nulls(facts.columns[column]["type"] if _is_unknown(declared) else declared)
+    kind = facts.columns[column]["type"] if _is_unknown(declared) else declared
+    return changed(kind, dialect, _with_nulls)
 
 
 def _with_nulls(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     # None is NULL, in JSON as everywhere: what was read is written back as it was
-    plain = kind.data_type if isinstance(kind, DOMAIN) else kind
-    return plain.adapt(type(plain), none_as_null=True) if isinstance(plain, sa.JSON) else kind
+    return kind.adapt(type(kind), none_as_null=True) if isinstance(kind, sa.JSON) else kind
 
 
 def _is_unknown(kind: sa.types.TypeEngine[Any]) -> bool:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from datamigrate.database.dialects.base import RowsToWrite, Writer
 from datamigrate.database.dialects.postgresql_joining import Joining, NotJoined, array_of, joining_of
+from datamigrate.database.innermost import changed
 
 # the one that is in force: a type may be another one there than with another driver
 DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call] # untyped there
@@ -166,13 +167,10 @@ def _types_of(rows: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
 def _unlimited(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     """The type on this database, without a length or a precision: a cast to `varchar(3)` would cut a longer text off
     without a word, while the column itself refuses it, or takes it."""
-    kind = kind._variant_mapping.get(DIALECT.name, kind)
-    if isinstance(kind, postgresql.DOMAIN) and not isinstance(kind.data_type, sa.types.NullType):
-        return _unlimited(kind.data_type)
-    if isinstance(kind, sa.ARRAY):
-        return kind.adapt(type(kind), item_type=_unlimited(kind.item_type))
-    if isinstance(kind, sa.TypeDecorator):
-        return _decorating(_unlimited(kind.load_dialect_impl(DIALECT)), kind)
+    return changed(kind, DIALECT, _without_a_limit)
+
+
+def _without_a_limit(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     if isinstance(kind, postgresql.BIT):
         return postgresql.BIT(varying=True)
     if isinstance(kind, sa.CHAR):
@@ -180,14 +178,6 @@ def _unlimited(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
     if isinstance(kind, postgresql.TIMESTAMP | postgresql.TIME):
         return kind.adapt(type(kind), precision=None)
     return kind.adapt(type(kind), length=None) if _has_a_length(kind) else kind
-
-
-def _decorating(kind: sa.types.TypeEngine[Any], decorator: sa.TypeDecorator[Any]) -> sa.types.TypeEngine[Any]:
-    alike = decorator.copy()
-    alike.impl = alike.impl_instance = kind
-    # it may choose one itself
-    alike.load_dialect_impl = lambda _: kind  # type: ignore[assignment, method-assign]
-    return alike
 
 
 def _has_a_length(kind: sa.types.TypeEngine[Any]) -> bool:
