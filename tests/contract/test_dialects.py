@@ -642,6 +642,10 @@ KINDS = {
     "range of moments": Kind(
         "TSTZRANGE", None, postgresql.TSTZRANGE(), (postgresql.Range(ZONED, ZONED.replace(year=9999)), None)
     ),
+    "a text of some collation": Kind("TEXT", None, sa.Text(collation="C"), ("ü", None)),
+    "array of texts of some collation": Kind(
+        "TEXT[]", None, sa.ARRAY(sa.String(9, collation="C")), (["ü"], None)
+    ),
     "an author's own type": Kind("INTEGER", "INTEGER", Cents(), (Decimal("1.25"), Decimal(0), None)),
     "an author's own type as a variant": Kind(
         "INTEGER",
@@ -820,6 +824,9 @@ UNKNOWN: dict[str, tuple[str, list[Any], list[str | None]]] = {
     "point": ("point", [(1.5, 2.0), None], ["(1.5,2)", None]),
     "domain": ("positive", [1, 2, None], ["1", "2", None]),
     "domain over an array": ("numbers", [[1, 2], [], None], ["{1,2}", "{}", None]),
+    "domain over a text": ("words", ["it's", None], ["it's", None]),
+    "array of a domain over a text": ("words[]", [["it's", None], [], None], ["{it's,NULL}", "{}", None]),
+    "domain over an array of texts": ("texts", [["a", None], [], None], ["{a,NULL}", "{}", None]),
     "domain over jsonb": ("document", [{"a": 1}, [1], None], ['{"a": 1}', "[1]", None]),
     "domain over a composite": ("couple", [(1, "a"), None], ["(1,a)", None]),
     "multirange": (
@@ -840,12 +847,35 @@ async def test_values_of_a_type_that_sqlalchemy_does_not_know_arrive_as_the_driv
     bench.database.script(
         "CREATE TYPE pair AS (a INTEGER, b TEXT); CREATE DOMAIN positive AS INTEGER CHECK (VALUE > 0);"
         "CREATE DOMAIN numbers AS INTEGER[]; CREATE DOMAIN document AS JSONB; CREATE DOMAIN couple AS pair;"
+        "CREATE DOMAIN words AS TEXT; CREATE DOMAIN texts AS TEXT[]; CREATE DOMAIN pairs AS pair[];"
         f"CREATE TABLE item (id INTEGER PRIMARY KEY, new {column}, done BOOLEAN);"
         f"INSERT INTO item SELECT i FROM generate_series(0, {len(values) - 1}) i"
     )
     ran = await bench.run(bench.form(writing(Kind(column, None, None, tuple(values)))[1]))
     assert ran.outcome == "done", ran.result
     assert bench.database.rows("SELECT new::text FROM item ORDER BY id") == [(text,) for text in kept]
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR(3)", "CHAR(3)", "words", "padded"])
+@pytest.mark.parametrize("written", ["INTEGER", "INTEGER[]"])
+async def test_a_key_of_another_collation_is_the_same_key_whatever_is_written(
+    bench_on: Callable[[str], Bench], kind: str, written: str
+) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        "CREATE DOMAIN words AS TEXT; CREATE DOMAIN padded AS CHAR(3);"
+        f'CREATE TABLE item (code {kind} COLLATE "C" PRIMARY KEY, new {written});'
+        "INSERT INTO item (code) VALUES ('a'), ('b')"
+    )
+    item = sa.table("item", sa.column("code"), sa.column("new"))
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.code], writes=[item.c.new]
+    )
+    ran = await bench.run(
+        bench.form(decorate(lambda row: {"new": 1 if written == "INTEGER" else [len(row)]}))
+    )
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT count(new) FROM item") == 2
 
 
 @pytest.mark.parametrize("kind", ["date", "timestamp", "timestamptz"])

@@ -157,7 +157,13 @@ def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
 
 
 def _written(kind: sa.types.TypeEngine[Any]) -> str:
-    return kind.compile(dialect=DIALECT)
+    return changed(kind, DIALECT, _uncollated).compile(dialect=DIALECT)
+
+
+def _uncollated(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
+    # which CAST does not take
+    said = {name: None for name in ("collation", "collation_schema") if getattr(kind, name, None) is not None}
+    return kind.adapt(type(kind), **said) if isinstance(kind, sa.String) and said else kind
 
 
 def _types_of(rows: RowsToWrite) -> list[sa.types.TypeEngine[Any]]:
