@@ -856,6 +856,39 @@ async def test_values_of_a_type_that_sqlalchemy_does_not_know_arrive_as_the_driv
     assert bench.database.rows("SELECT new::text FROM item ORDER BY id") == [(text,) for text in kept]
 
 
+COMPOSITES = {
+    "pair": '(1,"a,b")',
+    "couple": "(1,a)",
+    "pair[]": '{"(1,a)",NULL,"(2,)"}',
+    "one[]": "{(1)}",
+    "couple[]": '{"(1,a)"}',
+    "pairs": '{"(1,a)","(2,b)"}',
+    "nest": '("{""(1,a)"",""(2,b)""}","(3,c)")',
+    "nest[]": '{"(\\"{\\"\\"(1,a)\\"\\"}\\",)"}',
+}
+"""Types of composites and what is made of them, and a value of each as text."""
+
+
+@pytest.mark.parametrize("kind", COMPOSITES)
+async def test_composites_that_were_read_are_written_as_they_were(
+    bench_on: Callable[[str], Bench], kind: str
+) -> None:
+    bench = bench_on("postgresql")
+    bench.database.script(
+        "CREATE TYPE pair AS (a INTEGER, b TEXT); CREATE TYPE one AS (a INTEGER); CREATE DOMAIN couple AS pair;"
+        "CREATE DOMAIN pairs AS pair[]; CREATE TYPE nest AS (many pair[], single pair);"
+        f"CREATE TABLE item (id INTEGER PRIMARY KEY, old {kind}, new {kind});"
+    )
+    bench.database.execute(f"INSERT INTO item VALUES (1, CAST(:value AS {kind}))", value=COMPOSITES[kind])
+    item = sa.table("item", sa.column("id", sa.Integer), sa.column("old"), sa.column("new"))
+    decorate = datamigrate.compute_rows(
+        item, pending=item.c.new.is_(None), reads=[item.c.old], writes=[item.c.new]
+    )
+    ran = await bench.run(bench.form(decorate(lambda row: {"new": row.old})))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.scalar("SELECT new::text FROM item") == COMPOSITES[kind]
+
+
 @pytest.mark.parametrize("kind", ["VARCHAR(3)", "CHAR(3)", "words", "padded"])
 @pytest.mark.parametrize("written", ["INTEGER", "INTEGER[]"])
 async def test_a_key_of_another_collation_is_the_same_key_whatever_is_written(

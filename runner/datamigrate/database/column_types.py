@@ -1,5 +1,6 @@
 """The types of a table's columns by the names that the database gives them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +20,10 @@ class TypeNamed(sa.types.UserDefinedType[Any]):
     def get_col_spec(self, **_: Any) -> str:
         """The name as it is."""
         return self.name
+
+    def bind_processor(self, dialect: sa.Dialect) -> Callable[[Any], Any]:
+        """A composite that was read is written as a tuple: within an array the driver would take it for an array."""
+        return _with_tuples
 
 
 async def column_types(
@@ -42,3 +47,11 @@ ORDER BY a.attnum
 SELECT name, type FROM pragma_table_xinfo(:name, coalesce(:schema, 'main')) WHERE hidden = 0 ORDER BY cid
 """,
 }
+
+
+def _with_tuples(value: Any) -> Any:
+    from asyncpg import Record  # imported by now, where there are values of such types
+
+    if type(value) is list:
+        return [_with_tuples(one) for one in value]
+    return tuple(map(_with_tuples, value)) if type(value) in (Record, tuple) else value

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.exc import NoSuchTableError, SAWarning
@@ -110,7 +111,10 @@ def _with_nulls(kind: sa.types.TypeEngine[Any]) -> sa.types.TypeEngine[Any]:
 
 
 def _is_unknown(kind: sa.types.TypeEngine[Any]) -> bool:
-    return isinstance(kind, sa.types.NullType)
+    """Whether it is one that SQLAlchemy does not know, or made of one."""
+    if isinstance(kind, DOMAIN):
+        return _is_unknown(kind.data_type)
+    return _is_unknown(kind.item_type) if isinstance(kind, sa.ARRAY) else isinstance(kind, sa.types.NullType)
 
 
 def _read_facts(connection: Connection, table: sa.TableClause, name: str) -> TableFacts:
