@@ -68,7 +68,7 @@ def _walked(case: Case, ground: PostgreSQLGround, rows: int, say: Say) -> dict[s
         raise Failed(f"keys, {case.name}: {left} rows are not done")
     ground.execute(f"DROP TABLE {table}")
     costs = _costs(result.batches, case.every > 1)
-    say(f"position, {case.title}: {len(costs)} batches in {result.seconds:.2f} s")
+    say(f"position, {case.title}: {len(result.batches)} batches in {result.seconds:.2f} s")
     return {
         "name": case.name,
         "title": case.title,
