@@ -7,10 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from datamigrate.doing.choosing import Slice, reckoned
+from datamigrate.doing.choosing import Slice, listed, reckoned
 from datamigrate.thought.pacing import Pace
 from datamigrate.words.migration import Bounds, Key
 
+KEYS = (("a", 1), ("a", 7), ("b", 2), ("c", 1))
 NUMBERED = Pace(10, 10, numbered=True)
 
 
@@ -52,3 +53,26 @@ def test_it_has_to_be_looked_for_between_keys_that_are_no_whole_numbers(
     bounds = Bounds(lower, upper)
     assert bounds.numbers is None
     assert reckoned(bounds, NUMBERED) is None
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "rows", "end", "is_last"),
+    [
+        (None, KEYS[3], 2, KEYS[1], False),
+        (KEYS[1], KEYS[3], 2, KEYS[3], True),
+        (KEYS[1], KEYS[3], 10**9, KEYS[3], True),
+        (None, KEYS[1], 10**9, KEYS[1], True),
+        (KEYS[0], KEYS[2], 1, KEYS[1], False),
+    ],
+)
+def test_a_slice_has_the_next_keys_of_a_list(
+    lower: Key | None, upper: Key, rows: int, end: Key, is_last: bool
+) -> None:
+    assert listed(KEYS, Bounds(lower, upper), Pace(rows, rows)) == Slice(Bounds(lower, end), is_last)
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(("a", 2), KEYS[3]), (KEYS[0], ("b", 7)), (None, ("d", 1))])
+def test_what_does_not_lie_between_two_keys_of_a_list_has_to_be_looked_for(
+    lower: Key | None, upper: Key
+) -> None:
+    assert listed(KEYS, Bounds(lower, upper), NUMBERED) is None

@@ -66,12 +66,11 @@ class Choosing:
 
 
 def listed(keys: Sequence[Key], reach: Bounds, pace: Pace) -> Slice | None:
-    """The slice with the next of these keys; None where it does not begin behind one of them, or the last one does not
-    end it: it was cut."""
-    if reach.upper != keys[-1] or (reach.lower is not None and reach.lower not in keys):
+    """The slice with the next of these keys; None where what is left does not lie between two of them: it was cut."""
+    if reach.upper not in keys or (reach.lower is not None and reach.lower not in keys):
         return None
     done = 0 if reach.lower is None else keys.index(reach.lower) + 1
-    next_ones = keys[done : done + pace.rows]
+    next_ones = keys[done : keys.index(reach.upper) + 1][: pace.rows]
     return Slice(Bounds(reach.lower, next_ones[-1]), next_ones[-1] == reach.upper)
 
 
