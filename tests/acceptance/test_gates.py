@@ -22,6 +22,7 @@ from beside import (
     write_gate,
 )
 from databases import ScratchDatabase
+from datamigrate.database.schema import gate
 from projects import FULL_NAME, NICK, NICKNAMES, PEOPLE, Project, add_people, named_people
 
 FAILED = 255  # how `alembic` ends when a command fails
@@ -294,14 +295,16 @@ def test_rows_left_alone_count_as_they_are_after_the_latest_run(
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_asynchronous_script_is_asked_too_whether_it_leaves_a_row_alone(
-    project: Project, database: ScratchDatabase, is_async: bool
+    project: Project, database: ScratchDatabase, is_async: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_env(project, is_async=is_async)
     body = LEAVES_ALONE.replace("def migrate", "async def migrate")
-    waiting = "import asyncio\n" + body.replace("    return", SLEEP)
+    sleeping = SLEEP.replace("    await", "    async with LOCK:\n        await")
+    waiting = "import asyncio\nLOCK = asyncio.Lock()\n" + body.replace("    return", sleeping)
+    monkeypatch.setattr(gate, "PAGE", 2)
     project.write_script("nick", waiting, requires=NICKNAMES)
     write_gate(project, "nick")
-    add_people(database, 4)
+    add_people(database, 8)
     project.quick("run", "nick")
     # as many are pending as were left alone, and one of them can be done
     database.execute("DELETE FROM people WHERE id = 2")

@@ -164,6 +164,10 @@ CAST_TO_TEXT = CASTS + "".join(
 CAST_BACK = (
     "CREATE FUNCTION mood_of(text) RETURNS mood IMMUTABLE LANGUAGE sql AS $$ SELECT 'sad'::mood $$;"
     "CREATE CAST (text AS mood) WITH FUNCTION mood_of(text);"
+    "CREATE FUNCTION json_of(text) RETURNS json IMMUTABLE LANGUAGE sql AS $$ SELECT json_in(textout($1)) $$;"
+    "CREATE CAST (text AS json) WITH FUNCTION json_of(text) AS IMPLICIT;"
+    "CREATE FUNCTION jsonb_of(text) RETURNS jsonb IMMUTABLE LANGUAGE sql AS $$ SELECT jsonb_in(textout($1)) $$;"
+    "CREATE CAST (text AS jsonb) WITH FUNCTION jsonb_of(text) AS IMPLICIT;"
 )
 CAST_COLUMNS = {
     "mood": ["'sad'", "'ok'", "'a\"b, c'", "NULL"],
@@ -172,6 +176,8 @@ CAST_COLUMNS = {
     "place": ["ROW(1, 'a \"b\"')", "ROW(NULL, NULL)", "NULL", "ROW(2, NULL)"],
     "span": ["'[3,9)'", "'empty'", "NULL", "'(,)'"],
     "char(5)": ["'ab'", "NULL", "' '", "''"],
+    "json": ["'{\"a\":  1}'", "NULL", "'null'", "'\"x\"'"],
+    "jsonb": ["'{\"a\": 1}'", "NULL", "'null'", "'[1]'"],
 }
 CAST_FORMS = {
     "update": "migrate = update_rows(item, pending=item.c.done.is_(None), undo_log=True,\n"

@@ -194,7 +194,9 @@ def test_where_nearly_every_row_is_pending_the_span_is_the_rows_and_nothing_is_c
     assert all(pace.span == pace.rows for pace in paces_of(simulation, 20))
 
 
-@pytest.mark.parametrize(("numbers", "numbered"), [(500, True), (555, True), (556, False), (None, False)])
+@pytest.mark.parametrize(
+    ("numbers", "numbered"), [(499, False), (500, True), (555, True), (556, False), (None, False)]
+)
 def test_keys_are_numbered_when_nearly_every_number_was_one(numbers: int | None, numbered: bool) -> None:
     pace = next_pace(Batch(Pace(500, 500), TARGET, 500, numbers), LIMITS)
     assert pace == Pace(500, 500, numbered)

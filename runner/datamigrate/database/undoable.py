@@ -20,7 +20,8 @@ WHERE r.ev_type IN ('2', '3') AND c.relkind IN ('r', 'p') AND {IS_NAMED}
 ORDER BY 1
 """
 
-# the casts that came with the database, whose numbers are lower, tell every value as itself
+# the casts that came with the database, whose numbers are lower, tell every value as itself; a text that is read as JSON
+# would be a string of it
 _CAST_BY_FUNCTIONS = f"""
 WITH RECURSIVE typed AS (
     SELECT a.attname, a.atttypid AS kind {CLASSES} JOIN pg_attribute a ON a.attrelid = c.oid
@@ -29,6 +30,7 @@ WITH RECURSIVE typed AS (
     SELECT typed.attname, t.typbasetype FROM typed JOIN pg_type t ON t.oid = typed.kind WHERE t.typtype = 'd'
 )
 SELECT DISTINCT typed.attname::text FROM typed JOIN pg_cast k ON k.castmethod = 'f' AND k.oid >= 16384
+AND typed.kind NOT IN ('pg_catalog.json'::regtype, 'pg_catalog.jsonb'::regtype)
 AND (k.castsource, k.casttarget) IN ((typed.kind, 'pg_catalog.text'::regtype), ('pg_catalog.text'::regtype, typed.kind))
 """
 

@@ -97,7 +97,7 @@ class ComputeWork(RowsWork):
         async with look() as connection:
             upper = await self.find_upper(connection)
         claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), Alone()
-        width = len(self.keyset.names) + len(self._version)
+        width, read = len(self.keyset.names), -len(self.form.reads)
         while not claim.exhausted:
             if ask:
                 portion = await self.computed(look, claim, PAGE)
@@ -108,7 +108,7 @@ class ComputeWork(RowsWork):
                 chosen, alone = portion.slice, alone.among(portion.computed.left_alone)
             else:
                 chosen, rows = await self._read(look, claim, PAGE)
-                alone = alone.among(row[:width] for row in rows)
+                alone = alone.among((*row[:width], *row[read:]) for row in rows)
             claim = replace(claim, cursor=chosen.bounds.upper, exhausted=chosen.is_last)
         return alone
 

@@ -33,7 +33,7 @@ BREATH = 200
 @dataclass(frozen=True, eq=False)
 class Computed:
     """`columns` to write, as the dialect wants them: key, version, values, a list each with a place for
-    every row; key and version of the rows left alone; and in how many seconds the function gave its answers."""
+    every row; the key of each row left alone, with what was read of it; and in how many seconds the function gave its answers."""
 
     columns: tuple[list[Any], ...]
     left_alone: tuple[tuple[Any, ...], ...]
@@ -82,7 +82,7 @@ async def compute(
     values = values_of(wanted_by(form), results, lambda i: tuple(raw[i][:key_width]))
     return Computed(
         (*([r[i] for r in raw] for i in range(width)), *values),
-        tuple(tuple(r[:width]) for r in alone),
+        tuple((*r[:key_width], *r[start:]) for r in alone),
         seconds,
     )
 

@@ -50,7 +50,7 @@ class Executor:
         stint = self.stint
         try:
             while True:
-                stint.claim = None
+                stint.claim = stint.found = None
                 got = await self.persistence.retried(Claimant(stint).claim)
                 if not isinstance(got, Claim):
                     return got

@@ -14,6 +14,10 @@ from datamigrate.words.errors import KeepsComing
 from datamigrate.words.migration import Key
 from datamigrate.words.rows import human_rows
 
+MOST_COMPARED = 100_000
+"""Rows left alone that are read again in the transaction that records the end: of more, SQLite's write lock would be held
+for seconds, and their number must do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Verification:
@@ -26,11 +30,16 @@ class Verification:
         pending.
 
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
-        then none may have been added or changed.
+        then none may have been added or changed. Where the application changes them all the time, it is asked twice, and
+        then their number must do.
         """
         leftover = await self._recorded_as_done(Alone())
-        alone = await self._left_alone(leftover) if leftover else None
-        return leftover if alone is None else await self._recorded_as_done(alone)
+        for by_number in (False, True):
+            alone = await self._left_alone(leftover) if leftover else None
+            if alone is None:
+                break
+            leftover = await self._recorded_as_done(alone, by_number)
+        return leftover
 
     async def begin_sweep(self, leftover: tuple[Key, ...]) -> None:
         """Begin again at the first row. Raises KeepsComing when that has been done often enough."""
@@ -72,14 +81,14 @@ class Verification:
                 return None
             raise
 
-    async def _recorded_as_done(self, alone: Alone) -> tuple[Key, ...]:
+    async def _recorded_as_done(self, alone: Alone, by_number: bool = False) -> tuple[Key, ...]:
         """Record it, if no rows are pending but those that are left alone, and those in quarantine; else some keys
         that are."""
         stint, ledger = self.stint, self.stint.place.ledger
         async with stint.place.database.writing() as connection:
             await stint.leave_aside(connection)
             leftover = await stint.in_line.look(connection)
-            if not leftover or (alone.rows and await self._are_all(connection, alone)):
+            if not leftover or await self._are_left_alone(connection, leftover, alone, by_number):
                 await ledger.hold_still(connection, stint.name)
                 stint.effort.quarantined = await self._left_in_quarantine(connection)
                 stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
@@ -89,9 +98,15 @@ class Verification:
                 return ()
         return leftover
 
-    async def _are_all(self, connection: AsyncConnection, alone: Alone) -> bool:
-        """Whether these very rows are pending and no other, as they were when the script was asked."""
-        return await self.stint.in_line.left_alone(lambda: nullcontext(connection), ask=False) == alone
+    async def _are_left_alone(
+        self, connection: AsyncConnection, leftover: tuple[Key, ...], alone: Alone, by_number: bool
+    ) -> bool:
+        """Whether those left alone are pending and no other, each as it was when the script was asked."""
+        in_line = self.stint.in_line
+        if by_number or not 0 < alone.rows <= MOST_COMPARED:
+            return alone.rows > 0 and await in_line.count(connection) == alone.rows
+        work = await in_line.only(connection, leftover)
+        return await work.left_alone(lambda: nullcontext(connection), ask=False) == alone
 
     async def _left_in_quarantine(self, connection: AsyncConnection) -> int:
         stint = self.stint

@@ -55,13 +55,14 @@ class Change:
 
 @dataclass(frozen=True)
 class Alone:
-    """How many rows are left alone, and a mark by which these very rows are known, as they were when they were read."""
+    """How many rows are left alone, and a mark by which these very rows are known, as long as what was read of them stays
+    the same."""
 
     rows: int = 0
     mark: int = 0
 
     def among(self, rows: Iterable[Sequence[Any]]) -> "Alone":
-        """With more of them, of each its key and version."""
+        """With more of them, of each its key and what was read."""
         marks = [hash(repr(tuple(row))) for row in rows]
         return Alone(self.rows + len(marks), (self.mark + sum(marks)) % 2**64)
 

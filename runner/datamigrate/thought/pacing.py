@@ -81,7 +81,7 @@ class Batch:
     @property
     def is_numbered(self) -> bool:
         """Whether there was a pending row for nearly every number."""
-        return bool(self.numbers) and self.found >= FEW_GAPS * (self.numbers or 0)
+        return self.numbers is not None and FEW_GAPS * self.numbers <= self.found <= self.numbers
 
 
 def alike(last: Batch, pace: Pace) -> Batch:

@@ -6,6 +6,7 @@ migration was done close the gate again.
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -40,6 +41,9 @@ class Verdict:
 
 OPEN = Verdict(True)
 PAGE = 5_000
+
+LONGEST_ASKED = 60.0
+"""Seconds for the answers of an asynchronous script."""
 
 
 def judge(
@@ -190,38 +194,50 @@ def _no_more_writers(form: RowsForm, dialect: sa.Dialect) -> str | None:
 
 
 def _all_left_alone(connection: Connection, form: RowsForm) -> bool:
-    """Whether the script leaves every pending row alone: it is asked about each of them."""
+    """Whether the script leaves every pending row alone: it is asked about each of them. Where an asynchronous one cannot
+    be, in a loop that is not the run's or in so short a time, the number that the last run has verified must do."""
     if not isinstance(form, ComputeRows):
         return False
     columns = [column.label(f"read_{i}") for i, column in enumerate(form.reads)]
     query: sa.Select[Any] = sa.select(*columns).select_from(form.table).where(form.pending)
-    for page in connection.execute(query).partitions(PAGE):
-        rows = rows_from(form, page)
-        if any(answer is not None for answer in _answers(form, rows)):
-            return False
-    return True
+    pages = (rows_from(form, page) for page in connection.execute(query).partitions(PAGE))
+    if not inspect.iscoroutinefunction(form.function):
+        return all(_are_left_alone(_answers(form, rows)) for rows in pages)
+    # a thread may have a loop of its own, whether Alembic was called from within another one or not
+    runner, end = asyncio.Runner(), time.monotonic() + LONGEST_ASKED
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        try:
+            return all(
+                _are_left_alone(aside.submit(runner.run, _awaited_answers(form, rows, end)).result())
+                for rows in pages
+            )
+        except (RuntimeError, TimeoutError):
+            return True
+        finally:
+            aside.submit(runner.close)
+
+
+def _are_left_alone(answers: Sequence[Any]) -> bool:
+    return all(answer is None for answer in answers)
 
 
 def _answers(form: ComputeRows, rows: list[Row]) -> Sequence[Any]:
-    if inspect.iscoroutinefunction(form.function):
-        # a thread has a loop of its own, whether Alembic was called from within another one or not
-        with ThreadPoolExecutor(max_workers=1) as aside:
-            return aside.submit(lambda: asyncio.run(_awaited_answers(form, rows))).result()
     answers: Sequence[Any] = form.function(rows) if form.takes_batch else list(map(form.function, rows))
     return answers
 
 
-async def _awaited_answers(form: ComputeRows, rows: list[Row]) -> Sequence[Any]:
-    if form.takes_batch:
-        answers: Sequence[Any] = await form.function(rows)
-        return answers
+async def _awaited_answers(form: ComputeRows, rows: list[Row], end: float) -> Sequence[Any]:
     at_a_time = asyncio.Semaphore(form.options.concurrency)
 
     async def answer(row: Row) -> Any:
         async with at_a_time:
             return await form.function(row)
 
-    return await asyncio.gather(*map(answer, rows))
+    async with asyncio.timeout(end - time.monotonic()):
+        if form.takes_batch:
+            answers: Sequence[Any] = await form.function(rows)
+            return answers
+        return await asyncio.gather(*map(answer, rows))
 
 
 def _rows(count: int) -> str:
