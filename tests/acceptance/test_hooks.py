@@ -332,6 +332,18 @@ def test_autogenerate_leaves_a_ledger_in_its_own_schema_alone(
     alembic(project, "check")
 
 
+WITHOUT_LAST = METADATA.replace('    sa.Column("last", sa.Text),\n', "")
+
+
+def contracted(project: Project, metadata: str, options: str = AUTOGENERATE) -> Path:
+    """The file of the revision that autogenerate writes after an upgrade for models that have changed."""
+    alembic(project, "upgrade", "head")
+    write_env(project, before=metadata, options=options)
+    alembic(project, "revision", "--autogenerate", "-m", "contract", "--rev-id", NEWER)
+    (file,) = (project.root / "alembic" / "versions").glob(f"{NEWER}_*.py")
+    return file
+
+
 @pytest.mark.parametrize("in_a_batch", [True, False])
 def test_a_revision_that_takes_something_away_gets_a_hint_and_still_runs(
     tmp_path: Path, request: pytest.FixtureRequest, in_a_batch: bool
@@ -342,13 +354,8 @@ def test_a_revision_that_takes_something_away_gets_a_hint_and_still_runs(
     project.write_script("full_name")
     project.write_script("nick", NICK, requires=NICKNAMES)
     options = AUTOGENERATE if in_a_batch else AUTOGENERATE.replace(", render_as_batch=True", "")
-    alembic(project, "upgrade", "head")
-    changed = METADATA.replace('    sa.Column("last", sa.Text),\n', "").replace(
-        'sa.Column("nick", sa.Text)', 'sa.Column("nick", sa.Text, nullable=False)'
-    )
-    write_env(project, before=changed, options=options)
-    alembic(project, "revision", "--autogenerate", "-m", "contract", "--rev-id", NEWER)
-    (file,) = (project.root / "alembic" / "versions").glob(f"{NEWER}_*.py")
+    changed = WITHOUT_LAST.replace('sa.Column("nick", sa.Text)', 'sa.Column("nick", sa.Text, nullable=False)')
+    file = contracted(project, changed, options)
     upgrade = file.read_text().partition("def upgrade()")[2].partition("def downgrade()")[0]
     assert "    # people.nick is set NOT NULL" in upgrade
     assert '    # op.require_data("nick")\n' in upgrade
@@ -380,14 +387,7 @@ def test_a_revision_that_only_adds_gets_no_hint(project: Project, database: Scra
 def test_a_hint_for_what_no_script_touches_names_none(project: Project, database: ScratchDatabase) -> None:
     (project.scripts / "full_name.py").unlink()
     (project.scripts / "nick.py").unlink()
-    alembic(project, "upgrade", "head")
-    write_env(
-        project,
-        before=METADATA.replace('    sa.Column("last", sa.Text),\n', ""),
-        options=AUTOGENERATE,
-    )
-    alembic(project, "revision", "--autogenerate", "-m", "contract", "--rev-id", NEWER)
-    (file,) = (project.root / "alembic" / "versions").glob(f"{NEWER}_*.py")
+    file = contracted(project, WITHOUT_LAST)
     assert '# op.require_data("name_of_the_data_migration")' in file.read_text()
 
 
@@ -406,15 +406,7 @@ migrate = delete_rows(table, pending=table.c.first.is_(None))
 def test_a_hint_goes_by_the_names_of_the_database(project: Project, database: ScratchDatabase) -> None:
     (project.scripts / "full_name.py").unlink()
     project.write_script("lastless", RENAMED_IN_PYTHON)
-    alembic(project, "upgrade", "head")
-    write_env(
-        project,
-        before=METADATA.replace('    sa.Column("last", sa.Text),\n', ""),
-        options=AUTOGENERATE,
-    )
-    alembic(project, "revision", "--autogenerate", "-m", "contract", "--rev-id", NEWER)
-    (file,) = (project.root / "alembic" / "versions").glob(f"{NEWER}_*.py")
-    assert '# op.require_data("lastless")' in file.read_text()
+    assert '# op.require_data("lastless")' in contracted(project, WITHOUT_LAST).read_text()
 
 
 # The doctor
