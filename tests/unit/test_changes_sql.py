@@ -14,10 +14,16 @@ from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Timeouts
 from datamigrate.database.dialects.postgresql import PostgreSQL
 from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
-from datamigrate.database.dialects.postgresql_writing import update_from_arrays, update_from_rows
+from datamigrate.database.dialects.postgresql_writing import (
+    MOST_PARAMETERS,
+    ROWS_AT_ONCE,
+    rows_at_once,
+    update_from_arrays,
+    update_from_rows,
+)
 from datamigrate.database.dialects.sqlite import SQLite
 from datamigrate.database.dialects.sqlite_writing import compiled, update_by_key
-from datamigrate.database.keyset import Keyset
+from datamigrate.database.keyset import Keyset, one_of
 from datamigrate.database.ledger.checkpoint import checkpoint_statement, checkpoint_values
 from datamigrate.database.ledger.clock import Instant, ago, now
 from datamigrate.database.ledger.tables import ledger_tables
@@ -253,6 +259,25 @@ def test_on_postgresql_arrays_are_written_from_rows_whose_first_one_has_the_type
         "WHERE users.id = anon_1.c0 AND users.xmin = anon_1.c1 "
         "AND users.id > $7 AND users.id <= $8 AND users.email_key IS NULL"
     )
+
+
+@pytest.mark.parametrize(("columns", "keys"), [(1, 0), (1, 999), (100, 0), (100, 999), (100, 9_999)])
+def test_on_postgresql_rows_beside_a_list_of_keys_are_as_many_as_there_are_parameters_for(
+    columns: int, keys: int
+) -> None:
+    listed = one_of(ORDERS, [(i, str(i)) for i in range(keys)]) if keys else sa.true()
+    write = to_write(
+        PostgreSQL().version_of_row(orders, []),
+        table=sa.table("orders", *(sa.column(f"c{i}") for i in range(columns))),
+        key=ORDERS.columns,
+        key_types=ORDERS.types,
+        names=tuple(f"c{i}" for i in range(columns)),
+        types=(sa.ARRAY(sa.Text()),) * columns,
+        within=sa.and_(UNPAID, listed),
+    )
+    rows, width = rows_at_once(write), columns + 3
+    assert 0 < rows * width + 2 * keys <= MOST_PARAMETERS
+    assert rows == ROWS_AT_ONCE or (rows + 1) * width + 2 * keys > MOST_PARAMETERS
 
 
 def test_on_postgresql_a_composite_key_has_an_array_for_each_column() -> None:

@@ -87,6 +87,7 @@ def test_what_is_neither_is_left_to_the_driver_to_judge(join: Joining, values: l
         (Shouted(), None),
         (postgresql.TSTZRANGE(), None),
         (sa.types.NullType(), None),
+        (sa.BigInteger().with_variant(sa.Integer(), "sqlite"), joined_numbers),
         (sa.Integer().with_variant(Shouted(), "postgresql"), None),
         (sa.Text().with_variant(postgresql.JSONB(), "postgresql"), None),
     ],

@@ -33,8 +33,8 @@ class NotJoined(Exception):
 
 def joining_of(kind: sa.types.TypeEngine[Any]) -> Joining | None:
     """How values of this type are joined; None where something else is made of each first, or may be: a type with
-    variants is another one here."""
-    if kind._variant_mapping:
+    a variant is another one here."""
+    if "postgresql" in kind._variant_mapping:
         return None
     if isinstance(kind, sa.String) and not isinstance(kind, sa.Enum):
         return joined_texts

@@ -79,13 +79,16 @@ class ByHundreds:
         self, connection: AsyncConnection, columns: Sequence[list[Any]], where: Mapping[str, Any]
     ) -> int:
         """As many at a time as the driver allows."""
-        most = min(ROWS_AT_ONCE, MOST_PARAMETERS // len(columns))
         rows, changed = list(zip(*columns, strict=True)), 0
-        for start in range(0, len(rows), most):
-            some = rows[start : start + most]
+        for start in range(0, len(rows), self._most):
+            some = rows[start : start + self._most]
             given = {_value(r, i): value for r, row in enumerate(some) for i, value in enumerate(row)}
             changed += (await connection.execute(self._update(len(some)), {**where, **given})).rowcount
         return changed
+
+    @cached_property
+    def _most(self) -> int:
+        return rows_at_once(self.rows)
 
     def _update(self, rows: int) -> sa.Update | sa.Insert:
         if rows not in self._updates:
@@ -150,10 +153,21 @@ def update_from_rows(rows: RowsToWrite, number: int) -> sa.Update:
     lines = ", ".join(f"({line})" for line in (", ".join(first), *others))
     # as text, since SQLAlchemy would compile its own VALUES anew for every execution
     text = sa.text(f"SELECT * FROM (VALUES {lines}) AS given ({', '.join(_names_of(rows))})").bindparams(
-        *(sa.bindparam(name, type_=kind) for names in given for name, kind in zip(names, types, strict=True))
+        *(sa.bindparam(name, None, kind) for names in given for name, kind in zip(names, types, strict=True))
     )
     columns = (sa.column(name, kind) for name, kind in zip(_names_of(rows), types, strict=True))
     return _update_from(text.columns(*columns).subquery(), rows)
+
+
+def rows_at_once(rows: RowsToWrite) -> int:
+    """How many `update_from_rows` may be given: besides their parameters there are the keys of a list, and what the
+    predicate compares with."""
+    width = len(_names_of(rows))
+    one: Any = rows.keeping(update_from_rows(rows, 1)).compile(
+        dialect=DIALECT, compile_kwargs={"render_postcompile": True}
+    )
+    others = len(one.positiontup) - width
+    return max(1, min(ROWS_AT_ONCE, (MOST_PARAMETERS - others) // width))
 
 
 def _written(kind: sa.types.TypeEngine[Any]) -> str:
