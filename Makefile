@@ -33,7 +33,7 @@ demo: $(VENV)/installed
 	$(BIN)/alembic upgrade head
 
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(VENV)/installed-test
 	$(BIN)/ruff check .

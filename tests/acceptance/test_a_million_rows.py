@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from databases import ROOT, ScratchDatabase
+from places import LONG
 
-LONG = os.environ.get("DATAMIGRATE_CAMPAIGN") == "long"
-MANY = 1_000_000 if LONG else 250_000
-KILLS = 10 if LONG else 4
+MANY = 1_000_000 if LONG else 100_000
+KILLS = 10 if LONG else 3
 BATCH = MANY // 50
 MEGABYTE = 1024 * 1024
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from campaign.counting import LONG
 from databases import ROOT, ScratchDatabase, upgrade
 from datamigrate.faces.config import configuration_from
 from documents import Reader, blocks_of
+from places import LONG
 
 FIRST_REVISIONS = ("*_first_migration.py", "*_add_full_name_and_slug.py")
 

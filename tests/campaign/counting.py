@@ -1,17 +1,15 @@
-"""How many faults were tried, and what became of the runs; the long form, and the seed of what is random."""
+"""How many faults were tried, and what became of the runs."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-LONG = os.environ.get("DATAMIGRATE_CAMPAIGN") == "long"
-SEED = int(os.environ.get("DATAMIGRATE_SEED") or secrets.randbelow(10**6))
+from places import LONG, chance
+
 RESULTS = Path(os.environ.get("DATAMIGRATE_CAMPAIGN_RESULTS") or Path(__file__).parent / "results")
 
 
@@ -22,12 +20,6 @@ STRIDE = 1 if LONG else 16
 def first_place() -> int:
     """Where to begin, counted from 1."""
     return 1 if LONG else chance().randint(1, STRIDE)
-
-
-def chance() -> random.Random:
-    """Chances that are the same again with the same seed; the seed is printed, which pytest shows of a failure."""
-    print(f"DATAMIGRATE_SEED={SEED}")
-    return random.Random(SEED)
 
 
 @dataclass

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from campaign.counting import LONG, STRIDE, Counter, first_place
+from campaign.counting import STRIDE, Counter, first_place
 from campaign.field import field_on
 from campaign.proxy import Fault, wire_to
 from campaign.runs import run, started
 from databases import ScratchDatabase
+from places import LONG
 from workbench import BATCH, FORMS, with_settings
 
 ROWS = BATCH + 2

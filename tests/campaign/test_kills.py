@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from campaign.counting import LONG, STRIDE, Count, Counter, first_place
+from campaign.counting import STRIDE, Count, Counter, first_place
 from campaign.field import Field, field_on
 from campaign.proxy import Fault, wire_to
 from campaign.runs import Told, run, started
 from databases import ScratchDatabase
 from datamigrate.doing.settings import Settings
+from places import LONG
 from workbench import BATCH, FORMS, SMALL, with_settings
 
 ROWS = BATCH + 2

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from campaign.counting import LONG, SEED, Counter
+from campaign.counting import Counter
 from databases import PostgresServer, ScratchDatabase, created, fresh_name, sqlite_at
 from datamigrate.database.ledger import steps
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.words.errors import LifecycleError
+from places import LONG, SEED
 from workbench import (
     ANN,
     BOB,

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from campaign.counting import LONG, Counter
+from campaign.counting import Counter
 from campaign.field import field_on
 from campaign.runs import started
 from databases import ScratchDatabase, _identity, _unprivileged_user, free_port
+from places import LONG
 from workbench import BATCH, FORMS, with_settings
 
 PGBOUNCER = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")

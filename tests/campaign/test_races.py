@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from campaign.counting import LONG, Counter
+from campaign.counting import Counter
 from campaign.field import Field, field_on
 from campaign.runs import SECONDS_TO_END, Order, started
 from databases import ROOT, ScratchDatabase
 from datamigrate.database.dialects.base import Timeouts
+from places import LONG
 from workbench import BATCH, FORMS, with_settings
 
 ROWS = 10 * BATCH

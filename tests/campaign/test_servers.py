@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from campaign.counting import LONG, Counter, chance
+from campaign.counting import Counter
 from campaign.field import Field, field_on
 from campaign.runs import started
 from campaign.test_races import HOME, SLOW, wait_for
 from databases import SETTINGS, PostgresServer, PostgresUnavailable, ScratchDatabase, created, start_postgres
 from datamigrate.database.dialects.base import Timeouts
+from places import LONG, chance
 from workbench import BATCH, FORMS, with_settings
 
 ROWS = 10 * BATCH

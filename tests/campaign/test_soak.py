@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from campaign.counting import LONG, RESULTS
+from campaign.counting import RESULTS
 from databases import ScratchDatabase
 from datamigrate.words.events import BatchDone, Event
+from places import LONG
 from workbench import FORMS, Bench, with_settings
 
 BATCHES = 10_000 if LONG else 400

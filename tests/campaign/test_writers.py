@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from campaign.counting import LONG, Counter, chance
+from campaign.counting import Counter
 from campaign.field import Field, field_on
 from campaign.runs import started
 from databases import ScratchDatabase
 from datamigrate.thought.pacing import Limits
+from places import LONG, chance
 from workbench import GIVES_A_NEW_VALUE, with_settings
 
 ROWS = 400

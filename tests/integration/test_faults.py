@@ -3,7 +3,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any
 
 import anyio
@@ -20,6 +21,7 @@ from datamigrate.testing.crashing import COMMIT
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import BatchFailed, StillPending
 from datamigrate.words.events import BatchDone, Event, Failed, Retrying, Stopped
+from places import places
 from workbench import (
     BATCH,
     COMMITTED,
@@ -115,26 +117,28 @@ class Saboteur:
                 self.act()
 
 
-async def sabotage_every_step(bench: Bench, form: str, saboteur: Callable[[Database], Saboteur]) -> int:
-    """Run with the first step sabotaged, then with the second, and so on; how many steps there are."""
+async def sabotage_steps(
+    bench: Bench, form: str, saboteur: Callable[[Database], Saboteur], places: Iterable[int]
+) -> int:
+    """Run with the step at the first of the places sabotaged, then at the second, and so on; how many steps there are."""
     fill(bench, BATCH + 1)
-    script, at = bench.script(FORMS[form]), 0
+    script = bench.script(FORMS[form])
     async with opened(bench.database) as database:
         villain = saboteur(database)
         at_every_step(database, villain)
-        while True:
-            at += 1
+        for at in places:
             villain.aim(at)
             ran = await bench.run_on(database, script, wait=False)
             assert ran.outcome == "done", (at, ran.result)
             bench.assert_done(BATCH + 1)
             if villain.seen < at:
-                return at - 1
+                return villain.seen
             bench.database.script(
                 "DELETE FROM datamigrate_range; DELETE FROM datamigrate_migration; DELETE FROM item;"
             )
             bench.fill((i,) for i in range(1, BATCH + 2))
             bench.database.script("DELETE FROM written; DELETE FROM copied")
+    raise AssertionError("each of the steps was sabotaged")
 
 
 @pytest.mark.parametrize("form", ["compute", "free"])
@@ -145,7 +149,7 @@ async def test_a_passing_fault_at_any_statement_of_the_work_is_tried_again(bench
     def saboteur(_database: Database) -> Saboteur:
         return Saboteur(deadlock, only=lambda step: step not in (COMMIT, COMMITTED))
 
-    assert await sabotage_every_step(bench, form, saboteur) > 10
+    assert await sabotage_steps(bench, form, saboteur, places()) > 10
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -161,7 +165,7 @@ async def test_a_commit_whose_answer_is_lost_is_looked_into_and_not_done_again(
 
         return Saboteur(lose_answer, only=lambda step: step == COMMITTED)
 
-    assert await sabotage_every_step(postgres_bench, form, saboteur) > 3
+    assert await sabotage_steps(postgres_bench, form, saboteur, count(1)) > 3
 
 
 async def test_a_connection_cut_before_any_statement_or_commit_is_made_again(
@@ -170,7 +174,7 @@ async def test_a_connection_cut_before_any_statement_or_commit_is_made_again(
     def saboteur(_database: Database) -> Saboteur:
         return Saboteur(lambda: cut_others(postgres_bench.database), only=lambda step: step != COMMITTED)
 
-    assert await sabotage_every_step(postgres_bench, "compute", saboteur) > 10
+    assert await sabotage_steps(postgres_bench, "compute", saboteur, places()) > 10
 
 
 def with_state(sqlstate: str, error: Exception) -> Exception:

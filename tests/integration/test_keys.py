@@ -182,11 +182,21 @@ async def test_a_key_of_any_kind_is_walked_in_one_go_each_row_once(
 @pytest.mark.parametrize(
     ("dialect", "name", "form"), cases("update", everywhere=("integer", "three mixed columns"))
 )
-@pytest.mark.usefixtures("however_found")
 async def test_a_key_of_any_kind_is_walked_one_batch_a_process_each_row_once(
     bench_on: Callable[[str], Bench], dialect: str, name: str, form: str
 ) -> None:
-    bench, kind = bench_on(dialect), KINDS[name]
+    await walk_one_batch_a_process(bench_on(dialect), KINDS[name], form)
+
+
+@pytest.mark.parametrize("name", ["integer", "text", "three mixed columns"])
+async def test_listed_keys_are_walked_one_batch_a_process_each_row_once(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.doing.rows_work.MANY", 1)
+    await walk_one_batch_a_process(bench, KINDS[name], "update")
+
+
+async def walk_one_batch_a_process(bench: Bench, kind: Kind, form: str) -> None:
     prepare(bench, kind)
     script = bench.script(body(kind, form))
     runs = await bench.run_until_done(script, batch_size=3)

@@ -25,6 +25,7 @@ from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.words.errors import KeyUnfit, RowFailed, SchemaError
 from datamigrate.words.events import Event, Reverted
+from places import places
 from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio
@@ -513,13 +514,13 @@ async def test_killed_at_any_step_a_revert_goes_on_and_ends_as_if_undisturbed(be
     bench.table(rows=[(i * 3,) for i in range(ROWS)])
     before, script = rows_of(bench), bench.script(kept("update"))
     # what comes before its first batch is what comes before a run's
-    killer, at = Killer(since="SELECT min("), 0
+    killer = Killer(since="SELECT min(")
     async with opened(bench.database) as database:
         await bench.run_on(database, script)
         at_every_step(database, killer)
-        while True:
+        for at in places():
             bench.database.script(AS_THE_RUN_LEFT_IT)
-            killer.aim(at := at + 1)
+            killer.aim(at)
             if not await is_killed(database, script):
                 break
             killer.aim(0)
