@@ -50,8 +50,7 @@ class Caller:
     @cached_property
     def functions(self) -> Mapping[str, Asked]:
         """What the database is lent: `datamigrate_value_0` and so on."""
-        ask = self._ask(0) if len(self.types) == 1 else self._once_a_row(self._ask(self.width))
-        values = (self._value(i, ask) for i in range(len(self.types)))
+        values = [self._only_value()] if len(self.types) == 1 else self._values()
         return {f"datamigrate_value_{i}": partial(self._context.run, value) for i, value in enumerate(values)}
 
     @property
@@ -70,46 +69,65 @@ class Caller:
             self._late.clear()
             self._last.clear()
 
-    def _ask(self, width: int) -> Asked:
-        function, kind, convert = self.form.function, row_type(self.form), self._converter
-        columns, late, make_row = len(self.types), self._late, tuple.__new__
+    def _only_value(self) -> Asked:
+        """All in one function: each that is called in between takes a fortieth of a run."""
+        function, kind, convert, late = self.form.function, row_type(self.form), self._converter, self._late
+        (name,), make_row = self.form.written, tuple.__new__
+        finish, plain = self._finish(0)
 
-        def ask(*values: Any) -> dict[str, Any]:
-            values = values[width:]
+        def value(*values: Any) -> Any:
             result = function(make_row(kind, convert(values) if convert else values))
-            if type(result) is not dict or len(result) != columns or late:
+            if type(result) is not dict or len(result) != 1 or late:
                 raise NotInside
-            return result
+            value = result[name]
+            return value if type(value) in plain else finish(value)
 
-        return ask
+        return value
 
-    def _once_a_row(self, ask: Asked) -> Asked:
-        """A row's values are asked for one after another."""
-        last = self._last
+    def _values(self) -> list[Asked]:
+        """A row's values are asked for one after another; the function is called for the first of them."""
+        function, kind, convert, late = self.form.function, row_type(self.form), self._converter, self._late
+        width, columns, last, make_row = self.width, len(self.types), self._last, tuple.__new__
 
-        def ask_once(*arguments: Any) -> Any:
+        def ask(*arguments: Any) -> Any:
             if not last or last[0] != arguments:
-                last[:] = arguments, ask(*arguments)
+                values = arguments[width:]
+                result = function(make_row(kind, convert(values) if convert else values))
+                if type(result) is not dict or len(result) != columns or late:
+                    raise NotInside
+                last[:] = arguments, result
             return last[1]
 
-        return ask_once
+        return [self._value(i, ask) for i in range(columns)]
 
     def _value(self, number: int, ask: Asked) -> Asked:
-        name, kind, known = self.form.written[number], self.types[number], set[tuple[type, type]]()
-        accepted = wanted_by(self.form)[name]
-        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect)
+        name, (finish, plain) = self.form.written[number], self._finish(number)
 
         def value(*arguments: Any) -> Any:
             value = ask(*arguments)[name]
+            return value if type(value) in plain else finish(value)
+
+        return value
+
+    def _finish(self, number: int) -> tuple[Callable[[Any], Any], set[type]]:
+        """Makes of a value that the function has returned for a column what the database is given, and which types' values
+        that are already, as far as is known by then. Raises NotInside."""
+        accepted, kind = wanted_by(self.form)[self.form.written[number]], self.types[number]
+        make = kind.dialect_impl(self.dialect).bind_processor(self.dialect)
+        plain, known = set[type](), set[tuple[type, type]]()
+
+        def finish(value: Any) -> Any:
             made = make(value) if make else value
             types = type(value), type(made)
             if types not in known:
                 if (accepted and not fits(types[0], accepted)) or not _is_taken_as_it_is(types[1]):
                     raise NotInside
                 known.add(types)
+                if not make:
+                    plain.add(types[0])
             return made
 
-        return value
+        return finish, plain
 
     @property
     def _converter(self) -> Callable[[Sequence[Any]], Sequence[Any]] | None:
