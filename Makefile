@@ -61,10 +61,13 @@ performance: $(VENV)/installed-bench
 	$(BIN)/python -m bench report
 
 # In its long form: an hour or two. What tests count in it is kept in tests/campaign/results.
+IN_LONG_FORM := tests/campaign tests/acceptance/test_a_million_rows.py \
+	tests/integration/test_crashes.py tests/integration/test_faults.py tests/integration/test_undo.py
+
 campaign: export DATAMIGRATE_CAMPAIGN := long
 campaign: export DATAMIGRATE_SEED := $(SEED)
 campaign: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q -rs -n 2 --timeout 3600 tests/campaign tests/acceptance/test_a_million_rows.py
+	$(BIN)/python -m pytest -q -rs -n 2 --timeout 3600 $(IN_LONG_FORM)
 
 reliability: $(VENV)/installed-test
 	cd tests && ../$(BIN)/python -m campaign.report

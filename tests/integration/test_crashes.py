@@ -69,8 +69,8 @@ async def test_killed_at_any_step_it_ends_as_if_undisturbed(bench: Bench, form: 
         async with database.writing() as connection:
             await Ledger(BOB).ensure(connection)
         seen = await kill_at_every_step(bench, database, form, keep_ledger=True)
+    assert seen
     assert not LONG or {COMMIT, COMMITTED} < seen
-    assert len(seen) > 3
 
 
 async def test_killed_while_the_ledger_is_made_it_ends_as_if_undisturbed(bench: Bench) -> None:
