@@ -6,13 +6,13 @@ from __future__ import annotations
 import os
 import random
 import secrets
-from collections.abc import Iterator
+from itertools import count
 
 LONG = os.environ.get("DATAMIGRATE_CAMPAIGN") == "long"
-SEED = int(os.environ.get("DATAMIGRATE_SEED") or secrets.randbelow(10**6))
-
 STEP = 4
-"""The quick form tries about one place in so many."""
+"""Where the process itself goes on, the quick form tries one place in so many."""
+
+SEED = int(os.environ.get("DATAMIGRATE_SEED") or secrets.randbelow(10**6))
 
 
 def chance() -> random.Random:
@@ -21,9 +21,6 @@ def chance() -> random.Random:
     return random.Random(SEED)
 
 
-def places() -> Iterator[int]:
-    """Their numbers, from 1 on, without an end."""
-    longest, chances, place = 1 if LONG else 2 * STEP - 1, chance(), 0
-    while True:
-        place += chances.randint(1, longest)
-        yield place
+def places(step: int) -> count[int]:
+    """Their numbers, without an end: from 1 on, and in the quick form one in so many, beginning with another each time."""
+    return count(1) if LONG else count(chance().randint(1, step), step)

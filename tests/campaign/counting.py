@@ -8,18 +8,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from places import LONG, chance
+from places import LONG
 
 RESULTS = Path(os.environ.get("DATAMIGRATE_CAMPAIGN_RESULTS") or Path(__file__).parent / "results")
 
 
-STRIDE = 1 if LONG else 16
-"""The long form tries every place, the quick one every so many, beginning with another each time."""
-
-
-def first_place() -> int:
-    """Where to begin, counted from 1."""
-    return 1 if LONG else chance().randint(1, STRIDE)
+STRIDE = 16
+"""A process is begun for each place that is tried: the quick form tries one in so many."""
 
 
 @dataclass

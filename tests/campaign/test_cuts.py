@@ -3,16 +3,17 @@ lived through it goes on by itself."""
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from campaign.counting import STRIDE, Counter, first_place
+from campaign.counting import STRIDE, Counter
 from campaign.field import field_on
 from campaign.proxy import Fault, wire_to
 from campaign.runs import run, started
 from databases import ScratchDatabase
-from places import LONG
+from places import LONG, places
 from workbench import BATCH, FORMS, with_settings
 
 ROWS = BATCH + 2
@@ -31,7 +32,8 @@ def test_a_wire_cut_at_any_exchange_costs_a_retry_and_no_row(
     with wire_to(postgres_database, every=LONG) as (wire, over):
         field.put_back()
         assert run(field.order(form, over, settings)) is not None
-        for at in range(first_place(), len(wire.texts) + 1, STRIDE):
+        exchanges = len(wire.texts)
+        for at in takewhile(lambda at: at <= exchanges, places(STRIDE)):
             field.put_back()
             wire.aim(at, fault)
             with started(field.order(form, over, settings)) as running:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from campaign.counting import STRIDE, Count, Counter, first_place
+from campaign.counting import STRIDE, Count, Counter
 from campaign.field import Field, field_on
 from campaign.proxy import Fault, wire_to
 from campaign.runs import Told, run, started
 from databases import ScratchDatabase
 from datamigrate.doing.settings import Settings
-from places import LONG
+from places import LONG, places
 from workbench import BATCH, FORMS, SMALL, with_settings
 
 ROWS = BATCH + 2
@@ -27,7 +27,7 @@ def test_on_sqlite_killed_before_any_statement_and_run_again_it_ends_as_if_undis
     sqlite_database: ScratchDatabase, tmp_path: Path, form: str, count: Counter
 ) -> None:
     field, faults = field_on(sqlite_database, tmp_path, ROWS), count(KILLED, form, "SQLite")
-    for at in itertools.count(first_place(), STRIDE):
+    for at in places(STRIDE):
         field.put_back()
         told = run(field.order(form, dies_at=at))
         if told is not None:
@@ -38,7 +38,8 @@ def test_on_sqlite_killed_before_any_statement_and_run_again_it_ends_as_if_undis
         faults.survived += 1
     assert told is not None
     assert told.outcome == "done"
-    assert faults.tried == len(range(first_place(), told.statements + 1, STRIDE))
+    statements = told.statements
+    assert faults.tried == len(list(takewhile(lambda at: at <= statements, places(STRIDE))))
     field.assert_whole(form)
 
 
@@ -68,7 +69,7 @@ def kill_at_every_exchange(field: Field, form: str, settings: Settings, faults: 
     """Kill a run at its first exchange with the server and finish, one at its second, and so on, until one
     gets through; what that one told."""
     with wire_to(field.database) as (wire, over):
-        for at in itertools.count(first_place(), STRIDE):
+        for at in places(STRIDE):
             field.put_back()
             wire.aim(at, Fault.KILL)
             with started(field.order(form, over, settings)) as running:

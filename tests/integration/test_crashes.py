@@ -10,7 +10,7 @@ from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.database.ledger.tables import ledger_tables
 from datamigrate.testing.crashing import COMMIT, Killer, only_killed
-from places import LONG, places
+from places import LONG, STEP, places
 from workbench import BATCH, BOB, COMMITTED, FORMS, Bench, at_every_step, opened, with_settings
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +85,7 @@ async def kill_at_every_step(bench: Bench, database: Database, form: str, keep_l
     killer = Killer(CLAIM if keep_ledger else "")
     seen: set[str] = set()
     at_every_step(database, killer)
-    for at in places():
+    for at in places(STEP):
         begin_again()
         killer.aim(at)
         if not await is_killed(bench, database, script):

@@ -21,7 +21,7 @@ from datamigrate.testing.crashing import COMMIT
 from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import BatchFailed, StillPending
 from datamigrate.words.events import BatchDone, Event, Failed, Retrying, Stopped
-from places import places
+from places import STEP, places
 from workbench import (
     BATCH,
     COMMITTED,
@@ -149,7 +149,7 @@ async def test_a_passing_fault_at_any_statement_of_the_work_is_tried_again(bench
     def saboteur(_database: Database) -> Saboteur:
         return Saboteur(deadlock, only=lambda step: step not in (COMMIT, COMMITTED))
 
-    assert await sabotage_steps(bench, form, saboteur, places()) > 10
+    assert await sabotage_steps(bench, form, saboteur, places(STEP)) > 10
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -174,7 +174,7 @@ async def test_a_connection_cut_before_any_statement_or_commit_is_made_again(
     def saboteur(_database: Database) -> Saboteur:
         return Saboteur(lambda: cut_others(postgres_bench.database), only=lambda step: step != COMMITTED)
 
-    assert await sabotage_steps(postgres_bench, "compute", saboteur, places()) > 10
+    assert await sabotage_steps(postgres_bench, "compute", saboteur, places(STEP)) > 10
 
 
 def with_state(sqlstate: str, error: Exception) -> Exception:

@@ -25,7 +25,7 @@ from datamigrate.testing.crashing import Killer, only_killed
 from datamigrate.thought.lifecycle import Cause
 from datamigrate.words.errors import KeyUnfit, RowFailed, SchemaError
 from datamigrate.words.events import Event, Reverted
-from places import places
+from places import STEP, places
 from workbench import BATCH, FORMS, HOME, NAME, SMALL, Bench, at_every_step, opened
 
 pytestmark = pytest.mark.anyio
@@ -518,7 +518,7 @@ async def test_killed_at_any_step_a_revert_goes_on_and_ends_as_if_undisturbed(be
     async with opened(bench.database) as database:
         await bench.run_on(database, script)
         at_every_step(database, killer)
-        for at in places():
+        for at in places(STEP):
             bench.database.script(AS_THE_RUN_LEFT_IT)
             killer.aim(at)
             if not await is_killed(database, script):

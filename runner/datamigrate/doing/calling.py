@@ -70,7 +70,7 @@ class Caller:
             self._last.clear()
 
     def _only_value(self) -> Asked:
-        """All in one function: each that is called in between takes a fortieth of a run."""
+        """All in one function: one more that is called in between takes a twentieth of a run."""
         function, kind, convert, late = self.form.function, row_type(self.form), self._converter, self._late
         (name,), make_row = self.form.written, tuple.__new__
         finish, plain = self._finish(0)

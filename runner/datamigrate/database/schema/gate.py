@@ -94,8 +94,8 @@ def guard(
     """
     # the parameters of some drivers would have percent signs doubled
     dialect = type(dialect)(paramstyle="named")  # type: ignore[call-arg] # every one of SQLAlchemy's takes it
-    # SQLAlchemy 2.0 takes a backslash for more than a character until it has asked a server, where it is no more
-    # since PostgreSQL 9.1
+    # until it has asked a server SQLAlchemy 2.0 takes a backslash for an escape, which it has not been since
+    # PostgreSQL 9.1
     dialect._backslash_escapes = False  # type: ignore[attr-defined] # PostgreSQL's
     message = f"datamigrate: the data of {name} is not complete; run: datamigrate run {name}"
     if script is not None and isinstance(script.form, RowsForm):
