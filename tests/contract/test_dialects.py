@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import aiosqlite
 import anyio
 import pytest
 import sqlalchemy as sa
@@ -1379,6 +1381,44 @@ async def test_a_cancelled_write_stops_its_statement_and_rolls_back(database: Sc
         assert scope.cancel_called
         await write(ours, "UPDATE item SET id = id + 10")
     assert database.rows("SELECT id FROM item") == [(11,)]
+
+
+async def test_a_cancelled_task_does_not_give_a_file_up_that_is_being_opened(
+    sqlite_database: ScratchDatabase,
+) -> None:
+    async with opened(sqlite_database) as ours:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await write(ours, "SELECT 1")
+        assert scope.cancelled_caught
+        pool = ours.engine.pool
+        assert isinstance(pool, sa.QueuePool)
+        assert pool.checkedin() == 1
+
+
+async def test_a_statement_cancelled_before_its_rows_were_fetched_keeps_no_lock(
+    sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endlessly(_: aiosqlite.Cursor) -> NoReturn:
+        await anyio.sleep(math.inf)
+        raise AssertionError
+
+    sqlite_database.script("CREATE TABLE item (id INTEGER); INSERT INTO item VALUES (1), (2)")
+    errors = list[BaseException]()
+    async with opened(sqlite_database) as ours:
+        await write(
+            ours, "UPDATE item SET id = id"
+        )  # what is looked at once for a connection is looked at here
+        with monkeypatch.context() as patched, anyio.move_on_after(0.2) as scope:
+            patched.setattr(aiosqlite.Cursor, "fetchall", endlessly)
+            try:
+                await write(ours, "UPDATE item SET id = id + 10", "SELECT id FROM item")
+            except BaseException as error:
+                errors.append(error)  # and so whatever it refers to is kept
+                raise
+        assert scope.cancelled_caught
+        await write(ours, "UPDATE item SET id = id + 1")
+    assert sqlite_database.rows("SELECT id FROM item") == [(2,), (3,)]
 
 
 async def test_without_a_write_ahead_log_a_commit_waits_for_those_who_read(

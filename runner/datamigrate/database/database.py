@@ -88,7 +88,8 @@ class Database:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         try:
-            connection = await self.engine.connect()
+            with anyio.CancelScope(shield=self.dialect.opens_at_once):
+                connection = await self.engine.connect()
         except Exception as error:
             # drivers raise what they like here, wrapped or not; all of it means "not connected"
             raise _unavailable(self.address, error) from error

@@ -60,7 +60,8 @@ class Traces:
 class Dialect(Protocol):
     """One database. Stateless; everything it needs is passed in.
 
-    One that `reads_while_writing` lets a connection read on while another one's transaction is written; one
+    One that `opens_at_once` is connected to within milliseconds, and nobody gives that up half-way; one that
+    `reads_while_writing` lets a connection read on while another one's transaction is written; one
     that `calls_functions` can call Python from within a statement; one that `is_strict` has only values of its
     type in a column. Batches of more than `most_rows` are no faster, and keep others waiting. Of its health it tells
     the `signals`.
@@ -68,6 +69,7 @@ class Dialect(Protocol):
 
     name: str
     signals: frozenset[str]
+    opens_at_once: bool
     reads_while_writing: bool
     calls_functions: bool
     is_strict: bool

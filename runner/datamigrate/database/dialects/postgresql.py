@@ -103,6 +103,7 @@ class PostgreSQL:
 
     name = "postgresql"
     signals = frozenset({*STATEMENTS, POOL_WAIT})
+    opens_at_once = False
     reads_while_writing = True
     calls_functions = False
     is_strict = True

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
+from datamigrate.database.dialects.sqlite_connection import LettingGo
 from datamigrate.database.dialects.sqlite_counting import counted_shortly
 from datamigrate.database.dialects.sqlite_transactions import (
     BUSY_TIMEOUT,
@@ -59,6 +60,7 @@ class SQLite:
 
     name = "sqlite"
     signals = frozenset({"wal_size"})
+    opens_at_once = True
     reads_while_writing = False
     calls_functions = True
     is_strict = False
@@ -70,7 +72,9 @@ class SQLite:
         if read_only and not str(url.database).startswith("file:"):
             url = url.set(database=f"file:{_escaped(str(url.database))}")
             url = url.update_query_dict({"mode": "ro", "uri": "true"})
-        engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
+        engine = create_async_engine(
+            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT, "factory": LettingGo}
+        )
         take_over_transactions(engine.sync_engine)
         return engine
 
@@ -80,10 +84,7 @@ class SQLite:
     async def interrupt(self, driver: Any) -> None:
         """Abort the statement that runs in aiosqlite's thread, or is about to, and give the lock back. One that is
         within a function of a script's may never hear of it: then the lock is free once the process has ended."""
-        ending, give_up = (
-            asyncio.ensure_future(_roll_back_and_close(driver)),
-            time.monotonic() + ABORT_TIMEOUT,
-        )
+        ending, give_up = asyncio.ensure_future(driver.close()), time.monotonic() + ABORT_TIMEOUT
         while not ending.done() and time.monotonic() < give_up:
             with suppress(ValueError):  # closed already
                 await driver.interrupt()
@@ -235,13 +236,6 @@ async def is_long(wal: str) -> bool:
         return (await anyio.Path(wal).stat()).st_size > MUCH_WAL
     except OSError:
         return False
-
-
-async def _roll_back_and_close(driver: Any) -> None:
-    # closing alone keeps the lock for as long as anybody refers to one of the connection's cursors
-    with suppress(sqlite3.Error):
-        await driver.rollback()
-    await driver.close()
 
 
 def read_only_uri(database: str) -> str:
