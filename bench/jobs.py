@@ -105,6 +105,7 @@ FIELD = (
     Contender("compute", "compute_rows, 2 workers", "ours.py", TWO_WORKERS, dialects=POSTGRESQL),
     Contender("compute", "compute_rows, async", "ours_async.py"),
     Contender("compute", "compute_rows, async, 2 workers", "ours_async.py", TWO_WORKERS, dialects=POSTGRESQL),
+    Contender("compute", "compute_rows, async, awaiting once a row", "ours_waiting.py"),
     Contender("compute", "asyncpg by hand", "by_hand.py", ONE, dialects=POSTGRESQL),
     Contender("compute", "asyncpg by hand, 2 connections", "by_hand.py", TWO, dialects=POSTGRESQL),
     Contender("compute", "sqlite3 by hand, calling Python", "by_hand_sqlite.py", dialects=SQLITE),

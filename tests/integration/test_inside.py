@@ -18,7 +18,9 @@ import pytest
 import sqlalchemy as sa
 
 import datamigrate
+from datamigrate.authoring.bare import bare_function
 from datamigrate.authoring.forms import ComputeRows
+from datamigrate.authoring.script import Script
 from datamigrate.doing import calling
 from datamigrate.doing.stopping import Stop
 from datamigrate.thought.pacing import Limits
@@ -71,11 +73,11 @@ async def run(bench: Bench, form: ComputeRows) -> Ran:
     return await bench.run(script, settings=SETTINGS)
 
 
-async def run_noting(bench: Bench, form: ComputeRows) -> tuple[Ran, list[str]]:
-    """A run, and the updates that it made on the table."""
+async def run_noting(bench: Bench, what: ComputeRows | Script) -> tuple[Ran, list[str]]:
+    """A run of a form or a script, and the updates that it made on the table."""
     said: list[str] = []
     ran = await bench.run(
-        bench.form(form),
+        bench.form(what) if isinstance(what, ComputeRows) else what,
         settings=SETTINGS,
         meddle=lambda database: at_every_step(
             database, lambda what: said.append(what) if what.startswith("UPDATE word") else None
@@ -279,6 +281,48 @@ async def test_a_function_that_waits_or_takes_a_batch_is_not_called_inside(sqlit
         sqlite_bench.database.execute("DROP TABLE word")
         sqlite_bench.database.execute("DELETE FROM datamigrate_range")
         sqlite_bench.database.execute("DELETE FROM datamigrate_migration")
+
+
+BARE = {
+    "as ever": 'def migrate(row):\n    return {"new": row.old.upper()}',
+    "asynchronous, but it waits for nothing": 'async def migrate(row):\n    return {"new": row.old.upper()}',
+    "rows are left alone": 'def migrate(row):\n    return {"new": row.old.upper()} if row.old != "w300" else None',
+    "a row fails": 'def migrate(row):\n    return {"new": row.old.upper()[: 9 // (row.old != "w222")]}',
+    "a wrong type": 'def migrate(row):\n    return {"new": row.old.upper() if row.old != "w222" else 222}',
+    "it is slow in the end": """
+import time
+
+
+def migrate(row):
+    if row.old == "w210":
+        time.sleep(0.7)
+    return {"new": row.old.upper()}
+""",
+}
+# the first batch is never, one with which something is wrong is the last
+BATCHES_INSIDE = {"rows are left alone": 5, "a row fails": 4, "a wrong type": 4, "it is slow in the end": 4}
+WORDS = """
+word = sa.table("word", sa.column("id", sa.Integer), sa.column("old", sa.Text), sa.column("new", sa.Text))
+columns = dict(pending=word.c.new.is_(None), reads=[word.c.old], writes=[word.c.new], on_row_error="quarantine")
+"""
+
+
+@pytest.mark.parametrize("what", BARE)
+async def test_a_function_that_only_reads_columns_is_called_without_a_row(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(calling, "LONGEST", 0.5 if "slow" in what else 600.0)
+    fill(sqlite_bench)
+    before, _, function = f"\n\n{BARE[what].strip()}".rpartition("\n\n")
+    script = sqlite_bench.script(f"{WORDS}{before}\n\n@compute_rows(word, **columns)\n{function}\n")
+    assert isinstance(script.form, ComputeRows)
+    assert bare_function(script.form) is not None
+    ran, updates = await run_noting(sqlite_bench, script)
+    assert ran.outcome == "done", ran.result
+    without = {"rows are left alone": 300, "a row fails": FAILS, "a wrong type": FAILS}.get(what)
+    assert done(sqlite_bench) == {i: f"W{i}" for i in range(1, ROWS + 1) if i != without}
+    assert len(inside(updates)) == BATCHES_INSIDE.get(what, ROWS // BATCH - 1)
+    assert [event.key for event in ran.of(Quarantined)] == ([str(FAILS)] if without == FAILS else [])
 
 
 async def test_the_function_is_asked_once_about_a_row_however_many_columns_it_writes(

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from anyio import CapacityLimiter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.authoring.bare import bare_function
 from datamigrate.authoring.forms import ComputeRows, FreeForm
 from datamigrate.authoring.script import Script
 from datamigrate.database.database import Database
@@ -60,7 +61,9 @@ async def work_for(
 async def _may_be_inside(
     connection: AsyncConnection, dialect: Dialect, form: ComputeRows, keyset: Keyset
 ) -> bool:
-    if not dialect.calls_functions or form.takes_batch or inspect.iscoroutinefunction(form.function):
+    if not dialect.calls_functions or form.takes_batch:
+        return False
+    if inspect.iscoroutinefunction(form.function) and bare_function(form) is None:
         return False
     if not may_be_called_inside(form, keyset, connection.dialect):
         return False
