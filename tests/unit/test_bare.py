@@ -180,6 +180,16 @@ def test_one_that_does_more_is_called_with_its_row(tmp_path: Path, what: str) ->
     assert bare_function(form_of(written(tmp_path, NONE[what]))) is None
 
 
+@pytest.mark.parametrize(("read", "is_bare"), [("row.__len__", False), ('row["__len__"]', True)])
+def test_a_column_called_like_what_python_has_for_itself_is_an_item_only(
+    tmp_path: Path, read: str, is_bare: bool
+) -> None:
+    file = written(tmp_path, f'def migrate(row):\n    return {{"new": {read}}}')
+    text = file.read_text().replace('sa.column("old", sa.Text)', 'sa.column("__len__", sa.Text)')
+    file.write_text(text.replace("reads=[users.c.old, users.c.id]", 'reads=[users.c["__len__"]]'))
+    assert (bare_function(form_of(file)) is not None) is is_bare
+
+
 def test_an_error_in_it_is_told_with_the_line_of_the_script(tmp_path: Path) -> None:
     file = written(tmp_path, 'def migrate(row):\n    old = row.old\n    return {"new": old + row.id}')
     bare = bare_function(form_of(file))

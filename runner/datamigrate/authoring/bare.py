@@ -107,8 +107,10 @@ class _Reading(ast.NodeTransformer):
         return ast.fix_missing_locations(ast.copy_location(bare, node))
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        """`row.column` is the column's value."""
-        return self._value_of(node, node.attr) if self._is_row(node.value) else self.generic_visit(node)
+        """`row.column` is the column's value, unless Python has an attribute of this name for itself."""
+        if not self._is_row(node.value):
+            return self.generic_visit(node)
+        return self._value_of(node, None if node.attr.startswith("__") else node.attr)
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         """So is `row["column"]`."""
