@@ -16,6 +16,7 @@ from datamigrate.doing.failing import failed_batch
 from datamigrate.doing.heartbeat import beating
 from datamigrate.doing.persisting import Persistence
 from datamigrate.doing.stint import Stint
+from datamigrate.doing.tending import tending
 from datamigrate.doing.verifying import Verification
 from datamigrate.doing.walking import SURPLUS, Walking
 from datamigrate.thought.lifecycle import Cause, Standing
@@ -69,7 +70,11 @@ class Executor:
         """As far as the claim leads; None when there may be another one to have."""
         began = time.monotonic()
         try:
-            return await accompanied(self._walk_until_verified, partial(beating, self._beat, self._beats))
+            return await accompanied(
+                self._walk_until_verified,
+                partial(beating, self._beat, self._beats),
+                partial(tending, self.stint.place.database),
+            )
         except Fenced:
             # an operator has sent everybody away; or another run has it now, or our last word arrived although
             # its answer was lost: then stand in line again, and see what there is left

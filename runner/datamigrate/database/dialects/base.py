@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -80,6 +81,12 @@ class Dialect(Protocol):
 
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
         """Set this transaction's timeouts; without `durable` its commit need not wait for the disk."""
+
+    def log_of(self, address: Address) -> Path | None:
+        """The file of what is committed and not yet copied to its place, where it is for us to copy it."""
+
+    async def copy_log(self, connection: AsyncConnection) -> None:
+        """Copy what is there, as far as nobody still reads what was in its place before."""
 
     async def interrupt(self, driver: Any) -> None:
         """Stop the statement that a cancelled task has left running on this connection of the driver."""

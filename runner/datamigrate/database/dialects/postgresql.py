@@ -4,6 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -149,6 +150,12 @@ class PostgreSQL:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.set_locally(batch_settings(timeouts, durable))
+
+    def log_of(self, address: Address) -> Path | None:
+        """None: the server copies it."""
+
+    async def copy_log(self, connection: AsyncConnection) -> None:
+        """Nothing, for the same reason."""
 
     async def interrupt(self, driver: Any) -> None:
         """Closing in good order, asyncpg first has the server cancel the statement."""

@@ -5,6 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -35,6 +36,8 @@ ABORT_TIMEOUT = 2.0
 
 MUCH_WAL = 16 * 1024**2
 """Bytes of WAL that nobody needs to look into; SQLite's own checkpoints begin at 4 MB."""
+
+_CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 
 _LENT = "datamigrate_lent"
 
@@ -81,6 +84,14 @@ class SQLite:
     async def begin_batch(self, connection: AsyncConnection, timeouts: Timeouts, durable: bool) -> None:
         """Nothing more to set: the only lock there is was taken when the transaction began."""
 
+    def log_of(self, address: Address) -> Path | None:
+        """The write-ahead log, beside the file."""
+        return address.file and address.file.with_name(f"{address.file.name}-wal")
+
+    async def copy_log(self, connection: AsyncConnection) -> None:
+        """What those who commit would do, which keeps nobody waiting."""
+        await connection.exec_driver_sql(_CHECKPOINT)
+
     async def interrupt(self, driver: Any) -> None:
         """Abort the statement that runs in aiosqlite's thread, or is about to, and give the lock back. One that is
         within a function of a script's may never hear of it: then the lock is free once the process has ended."""
@@ -113,7 +124,7 @@ class SQLite:
         databases: Any = await connection.exec_driver_sql("PRAGMA database_list")
         if not await is_long(f"{databases.first()[2]}-wal"):
             return Reading(0.0)
-        checkpoint: Any = await connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+        checkpoint: Any = await connection.exec_driver_sql(_CHECKPOINT)
         _, pages, taken = checkpoint.one()
         size = (await connection.exec_driver_sql("PRAGMA page_size")).scalar_one()
         return Reading(float((pages - taken) * size))

@@ -25,6 +25,10 @@ QUICK = "datamigrate_quick"
 LAST_PATIENCE = 30.0
 """Seconds for which a commit that may wait for ever for the write lock waits for those who read."""
 
+LONG_LOG = 32 * 1024**2
+"""Bytes of a write-ahead log that a commit of ours copies into the file, instead of SQLite's 4 MB: as a rule somebody has
+done that beside it, and the log begins anew."""
+
 BUSY_TIMEOUT = 5.0
 TRY_AGAIN = 0.005
 
@@ -126,6 +130,9 @@ def _choose_synchronous(connection: Connection, wanted: str) -> None:
         is_wal = connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         info[_FOUND] = connection.exec_driver_sql("PRAGMA synchronous").scalar() if is_wal else None
         info[_CHOSEN] = "as found"
+        if is_wal:
+            page = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+            connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint = {LONG_LOG // page}")
     # 2 is FULL, what SQLite has unless told otherwise; any other value is somebody's choice
     if info[_FOUND] == 2 and info[_CHOSEN] != wanted:
         connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
