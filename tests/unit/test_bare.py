@@ -93,6 +93,33 @@ def migrate(row):
 """,
     "names looked for": 'def migrate(row):\n    return {"new": str(locals()) + row.old}',
     "it waits": 'import asyncio\n\n\nasync def migrate(row):\n    await asyncio.sleep(0)\n    return {"new": row.old}',
+    "names looked for by another name": 'names = locals\n\n\ndef migrate(row):\n    return {"new": str(names()) + row.old}',
+    "lambdas in lambdas without end": f"""
+def migrate(row):
+    {"x = " + "lambda: " * 90}1
+    return {{"new": row.old}}
+""",
+    "a key of bytes": 'def migrate(row):\n    return {b"new": row.old}',
+    "a coroutine that asks for its loop": """
+import asyncio
+
+
+async def migrate(row):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return {"new": row.old}
+    return {"new": row.old.strip()}
+""",
+    "a coroutine that looks at its thread": """
+import threading
+
+here = threading.local()
+
+
+async def migrate(row):
+    return {"new": row.old + getattr(here, "sign", "")}
+""",
     "it waits in a comprehension": """
 async def some():
     yield "x"
@@ -205,6 +232,24 @@ def test_a_script_that_was_edited_since_it_was_loaded_is_not_read_anew(tmp_path:
     form = form_of(file)
     file.write_text(file.read_text().replace("strip", "upper"))
     assert bare_function(form) is None
+
+
+def test_a_script_that_became_too_much_for_python_is_no_error(tmp_path: Path) -> None:
+    file = written(tmp_path, AS_EVER["an attribute"])
+    form = form_of(file)
+    file.write_text(f"{file.read_text()}\nx = {'-' * 100_000}1\n")
+    assert bare_function(form) is None
+
+
+def test_what_a_script_takes_from_the_future_holds_in_it_too(tmp_path: Path) -> None:
+    flags = 'def migrate(row):\n    return {"new": compile("1", "", "eval").co_flags}'
+    file = written(tmp_path, flags)
+    now = form_of(file).function(None)
+    file.write_text(f"from __future__ import annotations\n{file.read_text()}")
+    form = form_of(file)
+    bare = bare_function(form)
+    assert bare is not None
+    assert {"new": bare("", 0)} == form.function(None) != now
 
 
 def test_a_script_that_is_gone_is_no_error(tmp_path: Path) -> None:

@@ -1,21 +1,29 @@
 """A compute function as one of bare values, with no row made for it and no mapping made by it."""
 
+import __future__
+
 import ast
+import builtins
 import tokenize
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from inspect import isfunction
-from types import CodeType, FunctionType
+from inspect import iscoroutinefunction, isfunction
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from datamigrate.authoring.forms import ComputeRows
 
 Bare = Callable[..., Any]
 """Takes the values of the columns that are read, in their order, and returns what is to be written to the only column,
-or `left` to leave the row alone."""
+or `LEFT` to leave the row alone."""
 
 _LEFT = " left"
-_LOOKING_AT_NAMES = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_DEEPEST = 3
+"""Functions within functions: to compare the code of another one takes twice as long."""
+
+_LOOKS_AT_NAMES = (locals, vars, dir, eval, exec, builtins)
+_OF_LOOPS_AND_THREADS = frozenset({"asyncio", "_asyncio", "anyio", "sniffio", "threading", "_thread"})
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -36,18 +44,19 @@ def bare_function(form: ComputeRows) -> Bare | None:
     """The same function with its row's columns as its arguments; None unless nobody could tell the difference.
 
     It must be a function of its script's own, which uses `row` for nothing but `row.column`, returns
-    `{"column": value}` or None, and waits for nothing. What it is made from is the text that its code was made from, or
-    it is not made.
+    `{"column": value}` or None, and waits for nothing; a coroutine has no use for its loop or its thread, either. What
+    it is made from is the text that its code was made from, or it is not made.
     """
     function = form.function
     if form.takes_batch or len(form.written) != 1 or not isfunction(function):
         return None
     try:
+        _refuse_those_who_look_around(function)
         node = _source_of(function.__code__)
         row = _only_parameter(node)
         reading = _Reading(row, [column.name for column in form.reads], form.written[0])
-        code = _compiled(reading.bare(node), function.__code__.co_filename)
-    except (_Unfit, OSError, RecursionError, SyntaxError, ValueError):
+        code = _compiled(reading.bare(node), function.__code__)
+    except (_Unfit, OSError, MemoryError, RecursionError, SyntaxError, ValueError):
         return None
     if row in _names_in(code):
         # it means something else by that name, too
@@ -55,11 +64,25 @@ def bare_function(form: ComputeRows) -> Bare | None:
     return FunctionType(code, function.__globals__, function.__name__, (LEFT,))
 
 
+def _refuse_those_who_look_around(function: FunctionType) -> None:
+    known = {**vars(builtins), **function.__globals__}
+    used = [known[name] for name in _names_in(function.__code__) if name in known]
+    if any(it is what for it in used for what in _LOOKS_AT_NAMES):
+        raise _Unfit
+    if iscoroutinefunction(function) and not _OF_LOOPS_AND_THREADS.isdisjoint(map(_home_of, used)):
+        raise _Unfit
+
+
+def _home_of(it: Any) -> str:
+    home = it.__name__ if isinstance(it, ModuleType) else getattr(it, "__module__", None)
+    return str(home or "").partition(".")[0]
+
+
 def _source_of(code: CodeType) -> _Function:
     with tokenize.open(code.co_filename) as file:
         tree = ast.parse(file.read())
-    module = compile(tree, code.co_filename, "exec", dont_inherit=True)
-    if code not in module.co_consts:
+    module = _compile(tree, code)
+    if _depth(code) > _DEEPEST or code not in module.co_consts:
         raise _Unfit
     for node in tree.body:
         if isinstance(node, _Function) and node.name == code.co_name:
@@ -76,17 +99,31 @@ def _only_parameter(node: _Function) -> str:
     raise _Unfit
 
 
-def _compiled(node: ast.FunctionDef, file: str) -> CodeType:
-    module = compile(ast.Module([node], []), file, "exec", dont_inherit=True)
-    [code] = (const for const in module.co_consts if isinstance(const, CodeType))
+def _compiled(node: ast.FunctionDef, like: CodeType) -> CodeType:
+    [code] = _within(_compile(ast.Module([node], []), like))
     return code
+
+
+def _compile(tree: ast.Module, like: CodeType) -> CodeType:
+    flags = like.co_flags & __future__.annotations.compiler_flag
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they were given when the script was loaded
+        code: CodeType = compile(tree, like.co_filename, "exec", flags, dont_inherit=True)
+    return code
+
+
+def _within(code: CodeType) -> list[CodeType]:
+    return [const for const in code.co_consts if isinstance(const, CodeType)]
+
+
+def _depth(code: CodeType) -> int:
+    return 1 + max(map(_depth, _within(code)), default=0)
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
     yield from (*code.co_varnames, *code.co_names, *code.co_cellvars, *code.co_freevars)
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _names_in(const)
+    for inner in _within(code):
+        yield from _names_in(inner)
 
 
 class _Reading(ast.NodeTransformer):
@@ -119,8 +156,8 @@ class _Reading(ast.NodeTransformer):
         return self._value_of(node, node.slice.value if isinstance(node.slice, ast.Constant) else None)
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        """The row itself is not there, and neither are its names for those who would look for them."""
-        if self._is_row(node) or node.id in _LOOKING_AT_NAMES:
+        """The row itself is not there."""
+        if self._is_row(node):
             raise _Unfit
         return node
 
@@ -132,7 +169,7 @@ class _Reading(ast.NodeTransformer):
         match node:
             case None | ast.Constant(None):
                 return ast.Name(_LEFT, ast.Load())
-            case ast.Dict([ast.Constant(self.written)], [value]):
+            case ast.Dict([ast.Constant(str(key))], [value]) if key == self.written:
                 answer = self.visit(value)
             case ast.IfExp(condition, then, otherwise):
                 answer = ast.IfExp(self.visit(condition), self._answer(then), self._answer(otherwise))
