@@ -199,10 +199,10 @@ async def test_listed_keys_are_walked_one_batch_a_process_each_row_once(
 async def walk_one_batch_a_process(bench: Bench, kind: Kind, form: str) -> None:
     prepare(bench, kind)
     script = bench.script(body(kind, form))
-    runs = await bench.run_until_done(script, batch_size=3)
-    assert runs >= len(kind.rows) / 3
+    runs = await bench.run_until_done(script, batch_size=BATCH)
+    assert runs >= len(kind.rows) / BATCH
     assert_each_row_once(bench, kind, form)
-    assert bench.standing().batches >= len(kind.rows) / 3
+    assert bench.standing().batches >= len(kind.rows) / BATCH
 
 
 @pytest.mark.parametrize("form", FORMS)
