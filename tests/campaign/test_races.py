@@ -16,7 +16,7 @@ import pytest
 
 from campaign.counting import Counter
 from campaign.field import Field, field_on
-from campaign.runs import SECONDS_TO_END, Order, started
+from campaign.runs import SECONDS_TO_END, Order, Running, started
 from databases import ROOT, ScratchDatabase
 from datamigrate.database.dialects.base import Timeouts
 from places import LONG
@@ -84,7 +84,7 @@ def test_a_run_that_slept_past_its_claim_and_wakes_up_has_written_nothing_twice(
     sleeps.tried = 1
     with started(order) as sleeper:
         wait_for(lambda: len(field.bench.written()) >= 2 * BATCH)
-        put_to_sleep(field, sleeper.signal)
+        put_to_sleep(field, sleeper)
         # on the same host a stopped process is known to be alive, so it is only its silence that counts
         time.sleep(1.5)
         told_other = field.finish("update", settings)
@@ -96,14 +96,24 @@ def test_a_run_that_slept_past_its_claim_and_wakes_up_has_written_nothing_twice(
     sleeps.survived = 1
 
 
-def put_to_sleep(field: Field, send: Callable[[int], None]) -> None:
+def put_to_sleep(field: Field, run: Running) -> None:
     """Stop the process, on SQLite at a moment when it does not hold the only write lock."""
     while True:
-        send(signal.SIGSTOP)
+        run.signal(signal.SIGSTOP)
+        wait_for(lambda: is_stopped(run.pid))
         if field.database.dialect == "postgresql" or field.can_be_written():
             return
-        send(signal.SIGCONT)
+        run.signal(signal.SIGCONT)
         time.sleep(0.03)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether each of its threads is: the last may go on for a while on a busy machine, and take a lock."""
+    try:
+        told = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # one has just ended
+        return False
+    return all(one.rpartition(")")[2].split()[0] == "T" for one in told)
 
 
 CLOCKS = ("+5h", "-5h")
