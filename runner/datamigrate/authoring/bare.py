@@ -79,10 +79,11 @@ def _home_of(it: Any) -> str:
 
 
 def _source_of(code: CodeType) -> _Function:
+    if _depth(code) > _DEEPEST:
+        raise _Unfit
     with tokenize.open(code.co_filename) as file:
         tree = ast.parse(file.read())
-    module = _compile(tree, code)
-    if _depth(code) > _DEEPEST or code not in module.co_consts:
+    if code not in _within(_compile(tree, code)):
         raise _Unfit
     for node in tree.body:
         if isinstance(node, _Function) and node.name == code.co_name:

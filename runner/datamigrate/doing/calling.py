@@ -71,8 +71,8 @@ class Caller:
             self._last.clear()
 
     def _only_value(self) -> Asked:
-        """All in one function: one more that is called in between takes a twentieth of a run, and a row and a mapping
-        a quarter."""
+        """All in one function: one more that is called in between takes a twentieth of a run, and a row with its
+        mapping a tenth."""
         if bare := bare_function(self.form):
             return self._value_of_bare(bare)
         function, kind, convert, late = self.form.function, row_type(self.form), self._converter, self._late

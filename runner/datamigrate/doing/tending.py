@@ -15,8 +15,8 @@ SHORT = 4 * 1024**2
 
 
 async def tending(database: Database) -> None:
-    """Copy what others have committed from the log to its place, again and again, until cancelled; at once through where
-    nobody but the server has to. What fails is left to those who commit."""
+    """Copy what others have committed from the log to its place, again and again, until cancelled; nothing where
+    the server does that. What fails is left to those who commit."""
     log, seen = database.dialect.log_of(database.address), 0
     while log is not None:
         await anyio.sleep(EVERY)
