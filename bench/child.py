@@ -22,6 +22,7 @@ OURS = (
     "datamigrate.faces.project",
     "datamigrate.faces.running",
     "datamigrate.doing.runner",
+    "anyio._backends._asyncio",
 )
 OUR_DRIVER = {"postgresql": "asyncpg", "sqlite": "aiosqlite"}
 STATUS = Path("/proc/self/status")
