@@ -19,6 +19,8 @@ import pytest
 import sqlalchemy as sa
 from asyncpg import BitString
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import datamigrate
 from databases import ScratchDatabase
@@ -27,6 +29,7 @@ from datamigrate.database import changes
 from datamigrate.database.database import Database, fault_of
 from datamigrate.database.dialects import sqlite_counting, sqlite_transactions
 from datamigrate.database.dialects.base import Estimate, Timeouts
+from datamigrate.database.dialects.postgresql_settings import local_setting
 from datamigrate.database.faults import Fault
 from datamigrate.database.keyset import Keyset
 from datamigrate.thought.pacing import Limits
@@ -361,7 +364,7 @@ PREDICATES: dict[str, Callable[[sa.TableClause], sa.ColumnElement[bool]]] = {
 async def test_an_estimate_is_the_tables_size_where_sqlite_would_count_for_long(
     sqlite_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_counting, "COUNT_TIMEOUT", -1.0)
+    monkeypatch.setattr("datamigrate.database.dialects.sqlite.SHORTLY", -1.0)
     monkeypatch.setattr(sqlite_counting, "STEPS", 1)
     sqlite_database.script(
         "CREATE TABLE item (id INTEGER PRIMARY KEY, old TEXT);"
@@ -381,7 +384,7 @@ async def test_an_estimate_is_the_tables_size_where_sqlite_would_count_for_long(
 async def test_an_estimate_is_the_planners_where_counting_takes_long(
     postgres_database: ScratchDatabase, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr("datamigrate.database.dialects.postgresql.COUNT_TIMEOUT", 0.02)
+    monkeypatch.setattr("datamigrate.database.dialects.postgresql.SHORTLY", 0.02)
     postgres_database.script(
         "CREATE TABLE wide (n INTEGER, s TEXT, b BYTEA, t TIMESTAMPTZ, u UUID, free TEXT, j JSONB);"
         "INSERT INTO wide (n) SELECT generate_series(1, 100); ANALYZE wide"
@@ -405,6 +408,77 @@ async def test_an_estimate_is_the_planners_where_counting_takes_long(
         assert 0 < estimate.rows <= 100
         # the transaction is as good as before
         assert await connection.scalar(sa.text("SHOW statement_timeout")) == "0"
+
+
+LARGE = """
+    CREATE TABLE item AS SELECT i AS id, NULL::int AS new, repeat('x', 100) AS text FROM generate_series(1, 100000) i;
+    ANALYZE item;
+    CREATE FUNCTION is_new(number INTEGER) RETURNS boolean PARALLEL SAFE LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM set_config('application_name', 'asks', true); RETURN number IS NULL; END $$
+"""
+
+
+async def test_a_look_is_helped_by_several_processes_until_the_transaction_ends(
+    postgres_database: ScratchDatabase,
+) -> None:
+    postgres_database.script(LARGE)
+
+    async def plan(connection: AsyncConnection) -> str:
+        look = sa.text("EXPLAIN SELECT id FROM item WHERE new IS NULL LIMIT 20")
+        return " ".join(line for (line,) in await connection.execute(look))
+
+    async with opened(postgres_database) as ours:
+        async with ours.writing() as connection:
+            assert "Gather" not in await plan(connection)
+            async with ours.dialect.helped(connection):
+                assert "Gather" in await plan(connection)
+        async with ours.looking() as connection:
+            assert "Gather" not in await plan(connection)
+
+
+async def test_a_function_that_only_says_it_is_safe_for_several_processes_ends_the_help_and_no_more(
+    postgres_database: ScratchDatabase,
+) -> None:
+    postgres_database.script(LARGE)
+    look = sa.text("SELECT id FROM item WHERE NOT is_new(new) LIMIT 20")
+    async with opened(postgres_database) as ours, ours.writing() as connection:
+        found = []
+        async with ours.dialect.helped(connection):
+            found.append((await connection.execute(look)).all())
+        assert found == []
+        assert (await connection.execute(look)).all() == []
+
+
+async def test_what_takes_too_long_or_is_refused_is_no_matter_of_help(
+    postgres_database: ScratchDatabase,
+) -> None:
+    async with opened(postgres_database) as ours, ours.writing() as connection:
+        await connection.execute(local_setting("statement_timeout", 0.02))
+        with pytest.raises(DBAPIError, match="statement timeout"):
+            async with ours.dialect.helped(connection):
+                await connection.execute(sa.text("SELECT pg_sleep(5)"))
+
+
+async def test_who_reads_sees_one_moment(bench: Bench) -> None:
+    bench.database.script(bench_log(bench) + "CREATE TABLE item (id INTEGER)")
+    async with opened(bench.database) as ours, ours.looking() as connection:
+        assert await ours.dialect.reads_apart(connection)
+        await ours.dialect.at_one_moment(connection)
+        count = sa.text("SELECT count(*) FROM item")
+        assert await connection.scalar(count) == 0
+        bench.database.execute("INSERT INTO item VALUES (1)")
+        assert await connection.scalar(count) == 0
+
+
+def bench_log(bench: Bench) -> str:
+    return "PRAGMA journal_mode = wal;" if bench.database.dialect == "sqlite" else ""
+
+
+async def test_who_reads_a_file_without_a_write_ahead_log_keeps_others_from_writing(
+    sqlite_database: ScratchDatabase,
+) -> None:
+    async with opened(sqlite_database) as ours, ours.looking() as connection:
+        assert not await ours.dialect.reads_apart(connection)
 
 
 async def test_a_collation_that_calls_different_texts_equal_is_unsafe_on_postgresql(

@@ -13,7 +13,7 @@ from datamigrate.authoring.forms import compute_rows, delete_rows, update_rows
 from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Timeouts
 from datamigrate.database.dialects.postgresql import PostgreSQL
-from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting
+from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, parallel_plans
 from datamigrate.database.dialects.postgresql_writing import (
     MOST_PARAMETERS,
     ROWS_AT_ONCE,
@@ -355,6 +355,11 @@ def test_a_single_timeout_is_set_locally_too() -> None:
         "2000ms",
         True,
     ]
+
+
+def test_a_query_is_planned_for_several_processes_until_the_transaction_ends() -> None:
+    values = list(given(parallel_plans()).values())
+    assert values == ["parallel_setup_cost", "0", True, "parallel_tuple_cost", "0", True]
 
 
 # the ledger

@@ -161,6 +161,16 @@ def test_a_record_of_somebody_else_is_a_line_too() -> None:
 # metrics and spans --------------------------------------------------------------------------------------
 
 
+def test_prometheus_is_told_what_is_counted_on_the_way() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for event in (events.Started("fill", 0, None, "", resumed=False), BATCH):
+        metrics(event)
+    metrics(events.Counted("fill", 100, 900, "counted"))
+    metrics(BATCH)
+    assert 'datamigrate_pending_rows{migration="fill"} 800.0' in generate_latest(registry).decode()
+
+
 def test_prometheus_is_told_counts_and_how_it_stands() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)

@@ -43,6 +43,7 @@ def batch(rows: int = 100, seconds: float = 2.0, name: str = "fill") -> BatchDon
         (started(), "fill: starts, 1,000 rows pending (counted)"),
         (started(estimate=None), "fill: starts"),
         (started(rows=1200), "fill: resumes after 1,200 rows, 1,000 rows pending (counted)"),
+        (events.Counted("fill", 500, 700, "counted"), "fill: 1,200 rows in all (counted)"),
         (events.Retrying("fill", "a deadlock (try again)"), "fill: a deadlock (try again)"),
         (events.Waiting("fill", "ann@web-1:7"), "fill: waiting for ann@web-1:7, who is running it"),
         (events.HeldBack("fill", "replica lag 12.0s"), "fill: waits: replica lag 12.0s"),
@@ -94,6 +95,14 @@ def test_batches_are_silent_until_the_heartbeat_is_due() -> None:
     log.after(0, started())
     assert log.after(HEARTBEAT - 1, batch()) == []
     assert log.after(1, batch(rows=9 * 100)) == ["fill: 1,000 of 1,000 rows (100%), 108 rows/s, 0.0s to go"]
+
+
+def test_how_far_it_is_follows_from_what_is_counted_on_the_way() -> None:
+    log = Log()
+    assert log.after(0, started(estimate=None)) == ["fill: starts"]
+    log.after(2, batch())
+    assert log.after(0, events.Counted("fill", 100, 400, "counted")) == ["fill: 500 rows in all (counted)"]
+    assert log.after(HEARTBEAT, batch(rows=150))[0].startswith("fill: 250 of 500 rows (50%), ")
 
 
 def test_the_rate_is_that_of_all_workers_with_their_rests_and_without_what_held_them_back() -> None:

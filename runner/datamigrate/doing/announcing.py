@@ -1,10 +1,14 @@
 """What is counted and told of the work on a migration: that it begins, each batch, and that it is done."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from datamigrate.database.dialects.base import COUNTED, Estimate
 from datamigrate.doing.effort import Outcome
-from datamigrate.doing.rows_work import FEW
+from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Change
 from datamigrate.thought.codec import show_key
@@ -13,24 +17,20 @@ from datamigrate.words.claim import Tally
 
 
 async def announce(stint: Stint) -> None:
-    """Tell that the work begins, with what is done and how much is expected; once for all workers."""
+    """Tell that the work begins, with what is done and, where that is found at once, how much is expected; once for all
+    workers."""
     effort, ledger, name = stint.effort, stint.place.ledger, stint.name
     if effort.began is not None:
         return
-    effort.began = time.monotonic()
+    began = time.monotonic()
     async with stint.place.database.looking() as connection:
-        estimate = await stint.work.estimate(connection)
-        are_few = estimate is not None and estimate.is_counted and estimate.rows < FEW
-        # several workers share a table sooner than a list
-        if are_few and stint.mine.upper is None and stint.settings.workers == 1:
-            stint.found = await stint.work.look(connection)
+        estimate = await _expected_at_once(stint, connection)
         effort.done = await ledger.tally(connection, name)
         effort.before = effort.done.rows
         stint.heed(await ledger.orders(connection, name))
     if estimate is not None:
-        async with stint.noting() as connection:
-            expected = replace(estimate, rows=estimate.rows + effort.done.rows)
-            await ledger.expect(connection, name, expected)
+        await _expect(stint, estimate, effort.done)
+    effort.began = began
     stint.place.publish(
         events.Started(
             name,
@@ -40,6 +40,47 @@ async def announce(stint: Stint) -> None:
             effort.done.batches > 0,
         )
     )
+
+
+async def _expected_at_once(stint: Stint, connection: AsyncConnection) -> Estimate | None:
+    """How much is expected; in a large table that can be read meanwhile it is left to be counted beside the work, unless
+    the pending rows are so few that they are listed."""
+    work, claim, effort = stint.work, stint.mine, stint.effort
+    if not isinstance(work, RowsWork) or not await work.is_large(connection):
+        return await work.estimate(connection)
+    # several workers share a table sooner than a list
+    if claim.upper is None and stint.settings.workers == 1:
+        stint.found = await work.pending_if_few(connection)
+        if stint.found is not None:
+            return Estimate(len(stint.found), COUNTED)
+    effort.is_uncounted = await stint.place.database.dialect.reads_apart(connection)
+    return None if effort.is_uncounted else await work.estimate(connection)
+
+
+async def counting(stint: Stint) -> None:
+    """Beside the work, count what it has to do, and tell, if nobody has yet. When that fails, progress has no end to tell
+    of, and the work goes on."""
+    effort, database, ledger, name = stint.effort, stint.place.database, stint.place.ledger, stint.name
+    if not effort.is_uncounted:
+        return
+    effort.is_uncounted = False
+    with suppress(Exception):
+        async with database.looking() as connection:
+            await database.dialect.at_one_moment(connection)
+            done = await ledger.tally(connection, name)
+            estimate = await stint.work.estimate(connection)
+        if estimate is None:
+            return
+        by_now = effort.done.rows
+        left = max(0, done.rows + estimate.rows - by_now)
+        stint.place.publish(events.Counted(name, by_now, left, estimate.source))
+        await _expect(stint, estimate, done)
+
+
+async def _expect(stint: Stint, estimate: Estimate, done: Tally) -> None:
+    async with stint.noting() as connection:
+        expected = replace(estimate, rows=estimate.rows + done.rows)
+        await stint.place.ledger.expect(connection, stint.name, expected)
 
 
 def count_batch(stint: Stint, change: Change, seconds: float) -> None:

@@ -53,8 +53,8 @@ class Workplace:
 @dataclass(eq=False)
 class Effort:
     """What the workers of this process have in common on one migration: what has been `done` so far, and how many
-    rows of it `before`; when they `began`, whether there are ranges for others (`is_divided`), and how often the key
-    space was swept; whether one of them has `failed`; the word of the operator who has `halted` them, and their
+    rows of it `before`; when they `began`, whether it `is_uncounted` how many are pending, whether there are ranges for
+    others (`is_divided`), and how often the key space was swept; whether one of them has `failed`; the word of the operator who has `halted` them, and their
     `tuning` by another; whether they go slowly for others (`makes_room`); how many are `at_work`, what they are
     `waiting` for, and how many rows were found `quarantined` in the end; whether the end has been `told`, why the
     window is shut (`why_shut`), and what they have `stopped_for`."""
@@ -62,6 +62,7 @@ class Effort:
     done: Tally = field(default_factory=Tally)
     before: int = 0
     began: float | None = None
+    is_uncounted: bool = False
     is_divided: bool = False
     sweeps: int = 0
     failed: bool = False

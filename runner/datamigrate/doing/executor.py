@@ -9,7 +9,7 @@ import anyio
 
 from datamigrate.database.ledger.reading import reset_within
 from datamigrate.doing.accompanying import accompanied
-from datamigrate.doing.announcing import announce, finished
+from datamigrate.doing.announcing import announce, counting, finished
 from datamigrate.doing.claiming import Claimant
 from datamigrate.doing.effort import Outcome
 from datamigrate.doing.failing import failed_batch
@@ -71,7 +71,7 @@ class Executor:
         began = time.monotonic()
         try:
             return await accompanied(
-                self._walk_until_verified,
+                self._announced,
                 partial(beating, self._beat, self._beats),
                 partial(tending, self.stint.place.database),
             )
@@ -99,11 +99,15 @@ class Executor:
             tables, elapsed = stint.place.ledger.tables, time.monotonic() - began
             return await connection.run_sync(reset_within, tables, stint.name, elapsed)
 
+    async def _announced(self) -> Outcome | None:
+        """The walk, once it is told that it begins, while what is expected is counted."""
+        await self.persistence.retried(partial(announce, self.stint))
+        return await accompanied(self._walk_until_verified, partial(counting, self.stint))
+
     async def _walk_until_verified(self) -> Outcome | None:
         """Done, or stopped, or None when this range is finished and others are not."""
         stint, retried = self.stint, self.persistence.retried
         walking, verification = Walking(stint, self.persistence), Verification(stint)
-        await retried(partial(announce, stint))
         while True:
             if why := await walking.walk():
                 await retried(partial(stint.leave, Cause.STOP, why))

@@ -80,10 +80,21 @@ class RowsWork(ABC):
         found = await connection.execute(first_found(self.keyset, self.form.pending, FEW))
         return tuple(tuple(row) for row in found)
 
+    async def is_large(self, connection: AsyncConnection) -> bool:
+        """Whether there are so many rows that a look at each takes its time."""
+        upper = await self.find_upper(connection)
+        return upper is not None and await self.has_rows(connection, Bounds(None, upper), MANY)
+
+    async def pending_if_few(self, connection: AsyncConnection) -> tuple[Key, ...] | None:
+        """The keys of all pending rows, if a short look shows that they are few."""
+        found = None
+        async with self.dialect.shortly(connection):
+            found = await self.look(connection)
+        return found if found is not None and len(found) < FEW else None
+
     async def only(self, connection: AsyncConnection, found: Sequence[Key]) -> Self:
         """The work on these rows, if they are all that a look has found, and few in a large table."""
-        upper = await self.find_upper(connection) if len(found) < FEW else None
-        if upper is None or not await self.has_rows(connection, Bounds(None, upper), MANY):
+        if len(found) >= FEW or not await self.is_large(connection):
             return self
         pending = sa.and_(self.form.pending, one_of(self.keyset, found))
         return replace(self, form=replace(self.form, pending=pending), few=tuple(found))

@@ -87,7 +87,7 @@ class Verification:
         stint, ledger = self.stint, self.stint.place.ledger
         async with stint.place.database.writing() as connection:
             await stint.leave_aside(connection)
-            leftover = await stint.in_line.look(connection)
+            leftover = await self._look(connection)
             if not leftover or await self._are_left_alone(connection, leftover, alone, by_number):
                 await ledger.hold_still(connection, stint.name)
                 stint.effort.quarantined = await self._left_in_quarantine(connection)
@@ -97,6 +97,14 @@ class Verification:
                     stint.heed(await ledger.orders(connection, stint.name))
                 return ()
         return leftover
+
+    async def _look(self, connection: AsyncConnection) -> tuple[Key, ...]:
+        """With what help there is, unless others are to have room."""
+        work, found = self.stint.in_line, None
+        if not self.stint.settings.nice:
+            async with self.stint.place.database.dialect.helped(connection):
+                found = await work.look(connection)
+        return await work.look(connection) if found is None else found
 
     async def _are_left_alone(
         self, connection: AsyncConnection, leftover: tuple[Key, ...], alone: Alone, by_number: bool

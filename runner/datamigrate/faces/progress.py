@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 
 from rich.console import Console
@@ -36,6 +36,8 @@ def describe(event: events.Event) -> str | None:
             begun = f"resumes after {human_rows(rows)}" if resumed else "starts"
             expected = "" if estimate is None else f", {human_rows(estimate)} pending ({source})"
             return f"{name}: {begun}{expected}"
+        case events.Counted(migration=name, rows=rows, estimate=estimate, estimate_source=source):
+            return f"{name}: {human_rows(rows + estimate)} in all ({source})"
         case events.Retrying(migration=name, reason=reason):
             return f"{name}: {reason}"
         case events.Waiting(migration=name, holder=holder):
@@ -119,6 +121,8 @@ class Tempos:
         tempo = self.tempos.get(name, Tempo(0))
         if isinstance(event, events.Started):
             tempo = Tempo(event.rows, None if event.estimate is None else event.rows + event.estimate)
+        if isinstance(event, events.Counted):
+            tempo = replace(tempo, estimate=event.rows + event.estimate)
         if isinstance(event, events.BatchDone):
             tempo = after_batch(tempo, event.rows, now - self.since.get(name, now))
         if isinstance(event, events.Started | events.BatchDone | events.WentOn):

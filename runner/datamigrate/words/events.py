@@ -18,12 +18,21 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Work begins or goes on; `rows` are done already, `estimate` are thought to be pending."""
+    """Work begins or goes on; `rows` are done already, `estimate` are thought to be pending, if that is known yet."""
 
     rows: int
     estimate: int | None
     estimate_source: str
     resumed: bool
+
+
+@dataclass(frozen=True)
+class Counted(Event):
+    """What was counted while work had begun: `rows` are done by now, `estimate` are thought to be pending still."""
+
+    rows: int
+    estimate: int
+    estimate_source: str
 
 
 @dataclass(frozen=True)

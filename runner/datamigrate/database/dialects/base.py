@@ -1,6 +1,7 @@
 """What the runner asks of a database beyond SQLAlchemy."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +25,9 @@ class Timeouts:
     idle: float | None = 60.0
 
 
+SHORTLY = 2.0
+"""Seconds for a look that is of use only when it is quick."""
+
 COUNTED = "counted"
 
 
@@ -38,6 +42,12 @@ class Estimate:
     def is_counted(self) -> bool:
         """Whether it is exact."""
         return self.source == COUNTED
+
+
+async def counted(connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
+    """How many rows a query gives."""
+    count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
+    return Estimate(int(count or 0), COUNTED)
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,19 @@ class Dialect(Protocol):
 
     async def traces(self, connection: AsyncConnection, table: sa.TableClause | None) -> Traces:
         """What this transaction has left so far, in this table and in the way of others."""
+
+    async def reads_apart(self, connection: AsyncConnection) -> bool:
+        """Whether somebody may read for seconds and keep nobody from writing."""
+
+    async def at_one_moment(self, connection: AsyncConnection) -> None:
+        """Let all that this transaction reads be as it was at one moment; said before it reads anything."""
+
+    def shortly(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        """What is read in it ends after `SHORTLY`, and nothing is raised then; the transaction goes on."""
+
+    def helped(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        """What is read in it may be read by several at once, and where it fails for that, nothing is raised; the transaction
+        goes on."""
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
         """How many rows a query would give, without a long count; None where nothing can be said of it."""

@@ -3,7 +3,8 @@
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,26 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import COUNTED, Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
+from datamigrate.database.dialects.base import (
+    SHORTLY,
+    Estimate,
+    Lock,
+    RowsToWrite,
+    Timeouts,
+    Traces,
+    Writer,
+    counted,
+)
 from datamigrate.database.dialects.postgresql_dates import take_over_dates
 from datamigrate.database.dialects.postgresql_health import STATEMENTS
 from datamigrate.database.dialects.postgresql_joining import XID
 from datamigrate.database.dialects.postgresql_planning import planned_rows, unavoidably_slow
-from datamigrate.database.dialects.postgresql_settings import batch_settings, local_setting, session_settings
+from datamigrate.database.dialects.postgresql_settings import (
+    batch_settings,
+    local_setting,
+    parallel_plans,
+    session_settings,
+)
 from datamigrate.database.dialects.postgresql_writing import writer_of
 from datamigrate.database.faults import Fault
 from datamigrate.thought.health import POOL_WAIT, Reading
@@ -30,7 +45,6 @@ from datamigrate.thought.plans import Slow, Walk
 
 CONNECT_TIMEOUT = 10.0
 KNOWN_STATEMENTS = 200
-COUNT_TIMEOUT = 2.0
 CANCEL_TIMEOUT = 2.0
 
 SAMPLE_PAGES = 1000
@@ -220,17 +234,43 @@ class PostgreSQL:
         updates, heap_only = (await connection.execute(sa.text(_UPDATES), relation)).one()
         return Traces(locks, float(width) if width else None, float(heap_only / updates) if updates else None)
 
-    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
-        """A count when that is quick; else what the planner thinks."""
+    async def reads_apart(self, connection: AsyncConnection) -> bool:
+        """Always: who reads sees the rows as they were."""
+        return True
+
+    async def at_one_moment(self, connection: AsyncConnection) -> None:
+        """By the isolation level of this transaction."""
+        await connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+    @asynccontextmanager
+    async def shortly(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """The server ends it, within a savepoint."""
         try:
             async with connection.begin_nested():
-                await connection.execute(local_setting("statement_timeout", COUNT_TIMEOUT))
-                count = await connection.scalar(sa.select(sa.func.count()).select_from(query.subquery()))
-                return Estimate(int(count or 0), COUNTED)
+                await connection.execute(local_setting("statement_timeout", SHORTLY))
+                yield
         except DBAPIError as error:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise
-        return Estimate(await planned_rows(connection, query), "the planner's estimate")
+
+    @asynccontextmanager
+    async def helped(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        """By processes of the server, as if they cost nothing: a walk is younger than the statistics, by which the planner
+        thinks that one alone would meet a pending row at once. A function that calls itself safe for that may fail there."""
+        try:
+            async with connection.begin_nested():
+                await connection.execute(parallel_plans())
+                yield
+        except DBAPIError as error:
+            if self.fault(error) is not Fault.LASTING:
+                raise
+
+    async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
+        """A count when that is quick; else what the planner thinks."""
+        estimate = None
+        async with self.shortly(connection):
+            estimate = await counted(connection, query)
+        return estimate or Estimate(await planned_rows(connection, query), "the planner's estimate")
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk

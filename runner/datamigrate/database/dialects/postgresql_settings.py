@@ -43,6 +43,11 @@ def local_setting(name: str, seconds: float | None) -> sa.Select[Any]:
     return sa.select(set_local(name, _milliseconds(seconds)))
 
 
+def parallel_plans() -> sa.Select[Any]:
+    """A SELECT that has the rest of the transaction planned as if processes that help with a query cost nothing."""
+    return sa.select(*(set_local(f"parallel_{cost}_cost", "0") for cost in ("setup", "tuple")))
+
+
 def set_local(name: str, value: str) -> sa.ColumnElement[Any]:
     """A column that sets one setting until the end of the (sub)transaction."""
     return sa.func.set_config(name, value, True).label(name)

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from datamigrate.database.address import Address
-from datamigrate.database.dialects.base import Estimate, Lock, RowsToWrite, Timeouts, Traces, Writer
+from datamigrate.database.dialects.base import (
+    SHORTLY,
+    Estimate,
+    Lock,
+    RowsToWrite,
+    Timeouts,
+    Traces,
+    Writer,
+    counted,
+)
 from datamigrate.database.dialects.sqlite_connection import LettingGo
-from datamigrate.database.dialects.sqlite_counting import counted_shortly
+from datamigrate.database.dialects.sqlite_counting import for_at_most, size_of
 from datamigrate.database.dialects.sqlite_transactions import (
     BUSY_TIMEOUT,
     TRY_AGAIN,
@@ -141,9 +150,27 @@ class SQLite:
         """The one write lock; rows are changed where they are."""
         return Traces((Lock(None, "write lock"),))
 
+    async def reads_apart(self, connection: AsyncConnection) -> bool:
+        """With a write-ahead log; else who commits waits for those who read."""
+        return bool(await connection.scalar(sa.text("PRAGMA journal_mode")) == "wal")
+
+    async def at_one_moment(self, connection: AsyncConnection) -> None:
+        """Every transaction does."""
+
+    def shortly(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        """SQLite itself asks again and again whether it is to end."""
+        return for_at_most(SHORTLY, connection)
+
+    def helped(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        """A statement is one thread's."""
+        return nullcontext()
+
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate | None:
-        """A count when that is quick; else the table's size."""
-        return await counted_shortly(connection, query)
+        """A count when that is quick; else, as the most that it can be, the table's size."""
+        estimate = None
+        async with self.shortly(connection):
+            estimate = await counted(connection, query)
+        return estimate or await size_of(connection, query.get_final_froms()[0])
 
     async def slow_parts(
         self, connection: AsyncConnection, statement: sa.Executable, walk: Walk

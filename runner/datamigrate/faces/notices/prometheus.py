@@ -67,6 +67,8 @@ class Metrics:
                 self._waiting.labels(name).set(0)
                 if estimate is not None:
                     self._pending.labels(name).set(estimate)
+            case events.Counted(estimate=estimate):
+                self._pending.labels(name).set(estimate)
             case events.BatchDone(rows=rows, seconds=seconds):
                 self._rows.labels(name).inc(rows)
                 self._batch.labels(name).observe(seconds)
