@@ -14,10 +14,8 @@ from datamigrate.database.database import Database
 from datamigrate.database.ledger.store import Ledger
 from datamigrate.doing import rows_work
 from datamigrate.doing.rows_work import RowsWork
-from datamigrate.doing.settings import Settings
-from datamigrate.thought.pacing import Limits
 from datamigrate.words.errors import DatabaseUnavailable
-from datamigrate.words.events import BatchDone, Counted, Event, Started
+from datamigrate.words.events import BatchDone, Counted, Event, Started, Stopped
 from workbench import ANN, BATCH, FORMS, NAME, Bench, opened, with_settings
 
 pytestmark = pytest.mark.anyio
@@ -114,14 +112,30 @@ async def test_of_several_workers_one_counts(postgres_bench: Bench, monkeypatch:
     assert [told.rows + told.estimate for told in ran.of(Counted)] == [10 * ROWS]
 
 
-async def test_work_that_ends_before_its_rows_are_counted_is_done(
+async def test_work_that_ends_before_its_rows_are_counted_waits_for_that(
     in_a_large_table: Bench, late: UntilCounted
 ) -> None:
     bench = in_a_large_table
-    whole = Settings(first_rows=ROWS, limits=Limits(target_time=600, max_rows=ROWS))
-    ran = await bench.run(bench.script(FORMS["update"]), settings=whole)
-    assert ran.outcome == "done", ran.result
+
+    def stopped(event: Event) -> None:
+        if isinstance(event, Stopped):
+            late.may_count.set()
+
+    ran = await bench.run(bench.script(FORMS["update"]), max_batches=1, listen=stopped)
+    assert ran.outcome == "stopped", ran.result
+    # that it has stopped is the last that is told; the ledger knows
     assert ran.of(Counted) == []
+    assert await expected(bench) == (ROWS, "counted")
+
+
+async def test_work_that_ends_waits_for_a_count_no_longer_than_one_may_take(
+    in_a_large_table: Bench, late: UntilCounted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.doing.announcing.LONGEST_COUNT", 0.1)
+    bench = in_a_large_table
+    ran = await bench.run(bench.script(FORMS["update"]))
+    assert not late.may_count.is_set()
+    assert ran.outcome == "done", ran.result
     assert await expected(bench) == (None, None)
 
 

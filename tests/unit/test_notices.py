@@ -166,6 +166,7 @@ def test_prometheus_is_told_what_is_counted_on_the_way() -> None:
     metrics = Metrics(registry)
     for event in (events.Started("fill", 0, None, "", resumed=False), BATCH):
         metrics(event)
+    assert 'datamigrate_pending_rows{migration="fill"}' not in generate_latest(registry).decode()
     metrics(events.Counted("fill", 100, 900, "counted"))
     metrics(BATCH)
     assert 'datamigrate_pending_rows{migration="fill"} 800.0' in generate_latest(registry).decode()

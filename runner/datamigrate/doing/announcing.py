@@ -4,9 +4,10 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+import anyio
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.database.dialects.base import COUNTED, Estimate
+from datamigrate.database.dialects.base import COUNTED, SHORTLY, Estimate
 from datamigrate.doing.effort import Outcome
 from datamigrate.doing.rows_work import RowsWork
 from datamigrate.doing.stint import Stint
@@ -14,6 +15,9 @@ from datamigrate.doing.work import Change
 from datamigrate.thought.codec import show_key
 from datamigrate.words import events
 from datamigrate.words.claim import Tally
+
+LONGEST_COUNT = 2 * SHORTLY
+"""Seconds that a count, which itself is to end after half of them, may take with what is around it."""
 
 
 async def announce(stint: Stint) -> None:
@@ -46,6 +50,7 @@ async def _expected_at_once(stint: Stint, connection: AsyncConnection) -> Estima
     """How much is expected; in a large table that can be read meanwhile it is left to be counted beside the work, unless
     the pending rows are so few that they are listed."""
     work, claim, effort = stint.work, stint.mine, stint.effort
+    effort.is_uncounted = False
     if not isinstance(work, RowsWork) or not await work.is_large(connection):
         return await work.estimate(connection)
     # several workers share a table sooner than a list
@@ -59,22 +64,27 @@ async def _expected_at_once(stint: Stint, connection: AsyncConnection) -> Estima
 
 async def counting(stint: Stint) -> None:
     """Beside the work, count what it has to do, and tell, if nobody has yet. When that fails, progress has no end to tell
-    of, and the work goes on."""
-    effort, database, ledger, name = stint.effort, stint.place.database, stint.place.ledger, stint.name
-    if not effort.is_uncounted:
+    of, and the work goes on; when the work ends first, it waits for that, so that also who does a batch a night knows."""
+    if not stint.effort.is_uncounted:
         return
-    effort.is_uncounted = False
-    with suppress(Exception):
-        async with database.looking() as connection:
-            await database.dialect.at_one_moment(connection)
-            done = await ledger.tally(connection, name)
-            estimate = await stint.work.estimate(connection)
-        if estimate is None:
-            return
+    stint.effort.is_uncounted = False
+    with suppress(Exception), anyio.move_on_after(LONGEST_COUNT, shield=True):
+        await _count(stint)
+
+
+async def _count(stint: Stint) -> None:
+    effort, database = stint.effort, stint.place.database
+    async with database.looking() as connection:
+        await database.dialect.at_one_moment(connection)
+        done = await stint.place.ledger.tally(connection, stint.name)
+        estimate = await stint.work.estimate(connection)
+    if estimate is None:
+        return
+    if not effort.told:
         by_now = effort.done.rows
         left = max(0, done.rows + estimate.rows - by_now)
-        stint.place.publish(events.Counted(name, by_now, left, estimate.source))
-        await _expect(stint, estimate, done)
+        stint.place.publish(events.Counted(stint.name, by_now, left, estimate.source))
+    await _expect(stint, estimate, done)
 
 
 async def _expect(stint: Stint, estimate: Estimate, done: Tally) -> None:

@@ -81,14 +81,17 @@ class RowsWork(ABC):
         return tuple(tuple(row) for row in found)
 
     async def is_large(self, connection: AsyncConnection) -> bool:
-        """Whether there are so many rows that a look at each takes its time."""
-        upper = await self.find_upper(connection)
-        return upper is not None and await self.has_rows(connection, Bounds(None, upper), MANY)
+        """Whether there are so many rows that a look at each takes its time, as it does when that takes its time already."""
+        async with self.dialect.shortly(connection):
+            upper = await self.find_upper(connection)
+            if upper is None or not await self.has_rows(connection, Bounds(None, upper), MANY):
+                return False
+        return True
 
     async def pending_if_few(self, connection: AsyncConnection) -> tuple[Key, ...] | None:
         """The keys of all pending rows, if a short look shows that they are few."""
         found = None
-        async with self.dialect.shortly(connection):
+        async with self.dialect.shortly(connection), self.dialect.helped(connection):
             found = await self.look(connection)
         return found if found is not None and len(found) < FEW else None
 

@@ -37,6 +37,7 @@ from datamigrate.database.dialects.postgresql_settings import (
     local_setting,
     parallel_plans,
     session_settings,
+    set_local,
 )
 from datamigrate.database.dialects.postgresql_writing import writer_of
 from datamigrate.database.faults import Fault
@@ -244,11 +245,14 @@ class PostgreSQL:
 
     @asynccontextmanager
     async def shortly(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """The server ends it, within a savepoint."""
+        """The server ends it, and goes back to a savepoint."""
         try:
             async with connection.begin_nested():
+                before = await connection.scalar(sa.text("SHOW statement_timeout"))
                 await connection.execute(local_setting("statement_timeout", SHORTLY))
                 yield
+                # who lets go of a savepoint keeps what was set since
+                await connection.execute(sa.select(set_local("statement_timeout", before)))
         except DBAPIError as error:
             if self.fault(error) is not Fault.TIMEOUT:
                 raise

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import anyio
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,12 +35,13 @@ async def for_at_most(seconds: float, connection: AsyncConnection) -> AsyncItera
     """End a statement that takes longer, and raise nothing then."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     end = time.monotonic() + seconds
-    await driver.set_progress_handler(lambda: time.monotonic() > end, STEPS)
     try:
+        # here, for who is cancelled meanwhile has set it all the same
+        await driver.set_progress_handler(lambda: time.monotonic() > end, STEPS)
         yield
     except DBAPIError as error:
         if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
             raise
     finally:
-        with suppress(ValueError):  # closed already
+        with suppress(ValueError), anyio.CancelScope(shield=True):  # closed already
             await driver.set_progress_handler(None, STEPS)

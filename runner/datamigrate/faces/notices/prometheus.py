@@ -48,6 +48,7 @@ class Metrics:
         self._pending = Gauge(
             "datamigrate_pending_rows", "Rows to do, as far as is known.", by, registry=registry
         )
+        self._expected: set[str] = set()
         self._running = Gauge("datamigrate_running", "1 while it is being worked on.", by, registry=registry)
         self._waiting = Gauge("datamigrate_waiting", "1 while it is held back.", by, registry=registry)
         self._latest = Gauge(
@@ -65,14 +66,14 @@ class Metrics:
             case events.Started(estimate=estimate):
                 self._running.labels(name).set(1)
                 self._waiting.labels(name).set(0)
-                if estimate is not None:
-                    self._pending.labels(name).set(estimate)
+                self._expect(name, estimate)
             case events.Counted(estimate=estimate):
-                self._pending.labels(name).set(estimate)
+                self._expect(name, estimate)
             case events.BatchDone(rows=rows, seconds=seconds):
                 self._rows.labels(name).inc(rows)
                 self._batch.labels(name).observe(seconds)
-                self._pending.labels(name).dec(rows)
+                if name in self._expected:
+                    self._pending.labels(name).dec(rows)
                 self._latest.labels(name).set(time.time())
             case events.HeldBack():
                 self._waiting.labels(name).set(1)
@@ -86,3 +87,11 @@ class Metrics:
                 self._ended.labels(name, type(event).__name__.lower()).inc()
                 if isinstance(event, events.Finished):
                     self._pending.labels(name).set(0)
+
+    def _expect(self, name: str, rows: int | None) -> None:
+        # what nobody knows yet is not counted down
+        if rows is None:
+            self._expected.discard(name)
+        else:
+            self._expected.add(name)
+            self._pending.labels(name).set(rows)
