@@ -38,11 +38,6 @@ class Estimate:
     rows: int
     source: str
 
-    @property
-    def is_counted(self) -> bool:
-        """Whether it is exact."""
-        return self.source == COUNTED
-
 
 async def counted(connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
     """How many rows a query gives."""

@@ -245,28 +245,30 @@ class PostgreSQL:
 
     @asynccontextmanager
     async def shortly(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        """The server ends it, and goes back to a savepoint."""
-        try:
-            async with connection.begin_nested():
-                before = await connection.scalar(sa.text("SHOW statement_timeout"))
-                await connection.execute(local_setting("statement_timeout", SHORTLY))
-                yield
-                # who lets go of a savepoint keeps what was set since
-                await connection.execute(sa.select(set_local("statement_timeout", before)))
-        except DBAPIError as error:
-            if self.fault(error) is not Fault.TIMEOUT:
-                raise
+        """The server ends it."""
+        async with self._excusing(Fault.TIMEOUT, connection):
+            before = await connection.scalar(sa.text("SHOW statement_timeout"))
+            await connection.execute(local_setting("statement_timeout", SHORTLY))
+            yield
+            # who lets go of a savepoint keeps what was set since
+            await connection.execute(sa.select(set_local("statement_timeout", before)))
 
     @asynccontextmanager
     async def helped(self, connection: AsyncConnection) -> AsyncIterator[None]:
         """By processes of the server, as if they cost nothing: a walk is younger than the statistics, by which the planner
         thinks that one alone would meet a pending row at once. A function that calls itself safe for that may fail there."""
+        async with self._excusing(Fault.LASTING, connection):
+            await connection.execute(parallel_plans())
+            yield
+
+    @asynccontextmanager
+    async def _excusing(self, fault: Fault, connection: AsyncConnection) -> AsyncIterator[None]:
+        # an error of this kind goes back to a savepoint, and no further
         try:
             async with connection.begin_nested():
-                await connection.execute(parallel_plans())
                 yield
         except DBAPIError as error:
-            if self.fault(error) is not Fault.LASTING:
+            if self.fault(error) is not fault:
                 raise
 
     async def estimate(self, connection: AsyncConnection, query: sa.Select[Any]) -> Estimate:
