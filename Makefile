@@ -43,7 +43,7 @@ check: $(VENV)/installed-test
 
 # The versions of Alembic and SQLAlchemy that are supported, oldest first, on what meets them most.
 VERSIONS := 1.16.0,2.0.31 1.18.5,2.0.58 1.18.5,2.1.9
-ON_VERSIONS := tests/acceptance/test_gates.py tests/acceptance/test_hooks.py tests/acceptance/test_joint_upgrade.py \
+ON_VERSIONS := tests/contract/test_dialects.py tests/acceptance/test_gates.py tests/acceptance/test_hooks.py tests/acceptance/test_joint_upgrade.py \
 	tests/acceptance/test_foreign_projects.py tests/acceptance/test_dry_run_through.py tests/integration/test_keys.py
 
 test-versions: $(VERSIONS:%=test-version-%)

@@ -56,6 +56,28 @@ async def write(database: Database, *statements: str, timeouts: Timeouts = IMPAT
             await connection.execute(sa.text(statement))
 
 
+# connections ---------------------------------------------------------------------------------------------
+
+
+async def driver_of(connection: AsyncConnection) -> object:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def test_a_transaction_has_the_connection_of_the_last_one_though_there_are_others(
+    database: ScratchDatabase,
+) -> None:
+    async with opened(database) as ours:
+        async with ours.looking() as early, ours.looking() as late:
+            held = {await driver_of(early), await driver_of(late)}
+        assert len(held) == 2
+        taken = []
+        for transaction in (ours.looking, ours.writing, ours.looking, ours.writing):
+            async with transaction() as connection:
+                taken.append(await driver_of(connection))
+        assert len(set(taken)) == 1
+        assert held.issuperset(taken)
+
+
 # what errors mean ---------------------------------------------------------------------------------------
 
 LASTING = {

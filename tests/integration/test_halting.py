@@ -84,8 +84,8 @@ async def test_who_works_on_it_leaves_after_the_batch_and_says_whose_word_it_was
 
 
 async def test_all_workers_leave_and_after_resume_every_row_is_written_once(postgres_bench: Bench) -> None:
-    bench = postgres_bench
-    fill(bench, 40 * BATCH)
+    bench, batches_to_do = postgres_bench, 200  # the pause connects first, which takes some batches' time
+    fill(bench, batches_to_do * BATCH)
     script = bench.form(doubling())
     batches: list[int] = []
     enough = anyio.Event()
@@ -105,12 +105,12 @@ async def test_all_workers_leave_and_after_resume_every_row_is_written_once(post
         group.start_soon(pause)
         ran = await bench.run(script, settings=with_settings(workers=3), listen=halt)
     assert ran.outcome == "stopped", ran.result
-    assert len(batches) < 40
+    assert len(batches) < batches_to_do
     assert bench.database.scalar("SELECT count(*) FROM datamigrate_range WHERE owner IS NOT NULL") == 0
     assert await command(bench, Cause.RESUME) is State.PENDING
     again = await bench.run(script)
     assert again.outcome == "done", again.result
-    bench.assert_done(40 * BATCH)
+    bench.assert_done(batches_to_do * BATCH)
 
 
 @pytest.mark.parametrize("cause", [Cause.PAUSE, Cause.CANCEL])

@@ -129,7 +129,8 @@ class PostgreSQL:
         """Connections without named prepared statements; `read_only` ones cannot write.
 
         A connection remembers what a statement takes and gives, so that it asks the server once; the server
-        itself is told the text every time, and keeps nothing from one transaction to the next.
+        itself is told the text every time, and keeps nothing from one transaction to the next. The connection that was
+        given back last is taken again: its process in the server still has at hand what the last batch needed.
         """
         from datamigrate.database.dialects import postgresql_transactions  # which imports the driver
 
@@ -140,6 +141,7 @@ class PostgreSQL:
             pool_size=connections,
             hide_parameters=True,
             max_overflow=0,
+            pool_use_lifo=True,
             connect_args={
                 "async_creator_fn": postgresql_transactions.connect,
                 "connection_class": postgresql_transactions.Connection,
@@ -179,6 +181,8 @@ class PostgreSQL:
     def fault(self, error: BaseException) -> Fault:
         """Told by SQLSTATE, and by the driver's own word that the connection is gone."""
         if isinstance(error, PoolTimeout) or (isinstance(error, OSError) and _of_driver(error)):
+            return Fault.LOST
+        if _is_outdated(error):  # some versions of SQLAlchemy leave it as it is
             return Fault.LOST
         if not isinstance(error, DBAPIError):
             return Fault.LASTING
@@ -352,13 +356,18 @@ def _take_over_dates(connection: Any, _record: Any) -> None:
 
 def _give_up_if_outdated(context: ExceptionContext) -> None:
     """Give up a connection whose knowledge of a statement is older than the table: the next one asks anew."""
-    from asyncpg.exceptions import InternalClientError  # imported by now
-
     error = context.original_exception
     cause = getattr(error, "__cause__", None) or error
     is_other = getattr(cause, "sqlstate", None) in _OTHER_FORMAT and not _was_asked_just_now(context)
-    if isinstance(cause, InternalClientError) or is_other:
+    if _is_outdated(cause) or is_other:
         context.is_disconnect = True
+
+
+def _is_outdated(error: BaseException) -> bool:
+    """Whether the driver finds that the server answers otherwise than it has said before."""
+    from asyncpg.exceptions import InternalClientError  # imported by now
+
+    return isinstance(error, InternalClientError)
 
 
 def _begin(connection: Connection) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import aiosqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from datamigrate.database.address import Address
 from datamigrate.database.dialects.base import (
@@ -79,13 +80,19 @@ class SQLite:
     most_rows = 100_000
 
     def engine(self, address: Address, read_only: bool, connections: int) -> AsyncEngine:
-        """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change."""
+        """Transactions begin and end where we say; `read_only` ones open the file so that it cannot change. The connection
+        that was given back last is taken again, with the pages that it holds."""
         url = address.url
         if read_only and not str(url.database).startswith("file:"):
             url = url.set(database=f"file:{_escaped(str(url.database))}")
             url = url.update_query_dict({"mode": "ro", "uri": "true"})
         engine = create_async_engine(
-            url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT, "factory": LettingGo}
+            url,
+            # older versions of SQLAlchemy open the file again for each transaction
+            poolclass=AsyncAdaptedQueuePool,
+            pool_use_lifo=True,
+            hide_parameters=True,
+            connect_args={"timeout": BUSY_TIMEOUT, "factory": LettingGo},
         )
         take_over_transactions(engine.sync_engine)
         return engine
