@@ -84,6 +84,7 @@ HURRY = ("--nice", "0")
 GENTLE = ("--batch-size", "1000", "--nice", "0.8")
 ONE, TWO = ("1",), ("2",)
 POSTGRESQL, SQLITE = ("postgresql",), ("sqlite",)
+QUICK = ("one_statement.py", "ours.py", "by_hand.py", "by_hand_sqlite.py")
 
 FIELD = (
     Contender("update", LIMIT, "one_statement.py"),
@@ -138,6 +139,12 @@ MEANWHILE = (
 def field_of(job: Job, dialect: str) -> list[Contender]:
     """Who does this job on this dialect, the limit first."""
     return [c for c in FIELD if c.job == job.name and dialect in c.dialects]
+
+
+def large_field_of(job: Job, dialect: str) -> list[Contender]:
+    """Of these the ones that a large table can be given to: the limit, ours as it is run by default and by two workers, and
+    by hand."""
+    return [c for c in field_of(job, dialect) if c.file in QUICK and c.options in ((), TWO_WORKERS, ONE, TWO)]
 
 
 def ours_for(name: str) -> Contender:

@@ -6,10 +6,12 @@ from statistics import median
 from typing import Any
 
 from bench.grounds import Ground
-from bench.jobs import Contender, Job, field_of
+from bench.jobs import Contender, Job
 from bench.running import Run, check, run, why_not
 
 Say = Callable[[str], None]
+Field = Callable[[Job, str], Sequence[Contender]]
+"""Who does a job on a dialect, the limit first."""
 
 
 @dataclass
@@ -37,14 +39,22 @@ class Standing:
         }
 
 
-def race(ground: Ground, jobs: Iterable[Job], rows: int, rounds: int, say: Say) -> list[dict[str, Any]]:
+def race(
+    ground: Ground, jobs: Iterable[Job], field: Field, rows: int, rounds: int, say: Say
+) -> list[dict[str, Any]]:
     """Every contender of every job, `rounds` times. Raises Failed for one that does not do the job."""
-    return [facts for job in jobs for facts in race_for(job, ground, rows, rounds, say)]
+    return [
+        facts
+        for job in jobs
+        for facts in race_for(job, ground, field(job, ground.dialect), rows, rounds, say)
+    ]
 
 
-def race_for(job: Job, ground: Ground, rows: int, rounds: int, say: Say) -> list[dict[str, Any]]:
+def race_for(
+    job: Job, ground: Ground, contenders: Sequence[Contender], rows: int, rounds: int, say: Say
+) -> list[dict[str, Any]]:
     """The contenders of one job; each round begins with another of them, so that none is always the first."""
-    standings = [Standing(contender) for contender in able(field_of(job, ground.dialect), say)]
+    standings = [Standing(contender) for contender in able(contenders, say)]
     for number in range(rounds):
         times: dict[int, Run] = {}
         for place in range(len(standings)):

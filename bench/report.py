@@ -81,9 +81,10 @@ def _measured_on(facts: dict[str, Any] | None) -> str:
 # the sheets ---------------------------------------------------------------------------------------------
 
 
-def _races(dialect: str) -> Callable[[Path], list[Sheet]]:
+def _races(which: str, dialect: str) -> Callable[[Path], list[Sheet]]:
     def sheets(folder: Path) -> list[Sheet]:
-        facts, p99 = kept(folder, f"races-{dialect}"), _p99(folder) if dialect == "postgresql" else {}
+        facts = kept(folder, f"{which}-{dialect}")
+        p99 = _p99(folder) if (which, dialect) == ("races", "postgresql") else {}
         if facts is None:
             return []
         return [
@@ -261,8 +262,10 @@ def _undo(folder: Path) -> list[Sheet]:
 
 
 _SHEETS: dict[str, Callable[[Path], list[Sheet]]] = {
-    "races-postgresql": _races("postgresql"),
-    "races-sqlite": _races("sqlite"),
+    "races-postgresql": _races("races", "postgresql"),
+    "races-sqlite": _races("races", "sqlite"),
+    "large-postgresql": _races("large", "postgresql"),
+    "large-sqlite": _races("large", "sqlite"),
     "foreground": _foreground,
     "positions": _positions,
     "start": _start,

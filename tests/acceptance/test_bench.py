@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from bench.grounds import SQLiteGround, sqlite_ground
-from bench.jobs import FIELD, JOBS, LIMIT, Contender, field_of, lines_of_code
+from bench.jobs import FIELD, JOBS, LIMIT, Contender, field_of, large_field_of, lines_of_code
 from bench.meanwhile import ALONE
 from bench.running import Failed, check
 from databases import ROOT, PostgresServer
@@ -68,6 +68,24 @@ def test_every_contender_leaves_the_table_as_the_limit_does(
     report = (tmp_path / "performance.md").read_text("utf-8")
     assert all(f"| {f['rows']:,} |" in report and f["name"] in report for f in ran)
     assert "</svg>" in (tmp_path / "performance.svg").read_text("utf-8")
+
+
+def test_a_large_table_is_given_to_the_quick_ways_only(tmp_path: Path) -> None:
+    bench(
+        *("large", "--rows", str(ROWS), "--rounds", "1", "--dialect", "sqlite", "--job", "update"),
+        *("--to", str(tmp_path)),
+    )
+    assert [f["name"] for f in figures(tmp_path, "large-sqlite")] == [LIMIT, "update_rows", "sqlite3 by hand"]
+    assert [c.name for c in large_field_of(job_named("compute"), "postgresql")] == [
+        LIMIT,
+        "compute_rows",
+        "compute_rows, 2 workers",
+        "asyncpg by hand",
+        "asyncpg by hand, 2 connections",
+    ]
+    bench("report", "--from", str(tmp_path), "--docs", str(tmp_path))
+    report = (tmp_path / "performance.md").read_text("utf-8")
+    assert f"| sqlite3 by hand | {ROWS} |" in report
 
 
 def test_the_foreground_is_felt_alone_and_beside_a_contender(
