@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.ledger.store import Ledger
+from datamigrate.doing.rows_work import RowsWork
+from datamigrate.doing.set_work import SetWork
 from datamigrate.words.errors import RowFailed, TooManyQuarantined
 from datamigrate.words.events import Event, Finished, Quarantined, Released, Verifying
-from workbench import BATCH, HOME, Bench
+from datamigrate.words.migration import Key
+from workbench import BATCH, BOB, HOME, NAME, Bench, opened
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("however_found")]
 
@@ -237,3 +242,26 @@ async def test_a_service_that_is_down_is_no_rows_fault_in_a_group_of_tasks_eithe
     assert left(bench) == list(POISON)
     (said,) = set(bench.database.rows("SELECT error FROM datamigrate_quarantine"))
     assert "ValueError: no negative ones at " in said[0]
+
+
+async def test_a_row_let_out_during_the_last_look_is_done_before_all_is_said_to_be(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench, "update", poison=(7,))
+    if bench.database.dialect == "sqlite":
+        bench.database.script("PRAGMA journal_mode = wal")
+    let_out: list[int] = []
+
+    async def look(work: SetWork, connection: AsyncConnection) -> tuple[Key, ...]:
+        found = await RowsWork.look(work, connection)
+        if aside(bench) and not found and not let_out:
+            bench.database.execute("UPDATE item SET old = 70 WHERE id = 7")
+            async with opened(bench.database) as database, database.writing() as other:
+                let_out.append(await Ledger(BOB).quarantine(NAME).hand_back(other))
+        return found
+
+    monkeypatch.setattr(SetWork, "look", look)
+    ran = await bench.run(bench.script(text("update", QUARANTINE)))
+    assert let_out == [1]
+    assert ran.outcome == "done", ran.result
+    assert left(bench) == []

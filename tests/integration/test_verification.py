@@ -5,9 +5,13 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.doing.rows_work import RowsWork
+from datamigrate.doing.set_work import SetWork
 from datamigrate.words.errors import KeepsComing, StillPending
 from datamigrate.words.events import BatchDone, Event, Finished, Sweeping, Verifying
+from datamigrate.words.migration import Key
 from workbench import BATCH, FORMS, HOME, Bench, compute_batch, doubling, with_settings
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("however_found")]
@@ -150,6 +154,28 @@ async def test_rows_that_a_computation_leaves_alone_are_seen_twice_and_then_sett
     standing = bench.standing()
     assert (standing.state, standing.rows, standing.left_alone) == ("done", ROWS // 2, len(even))
     assert ran.of(Finished)[0].left_alone == len(even)
+
+
+async def test_nobody_who_writes_waits_for_the_last_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(bench)
+    if bench.database.dialect == "sqlite":
+        bench.database.script("PRAGMA journal_mode = wal")
+    looked: list[int] = []
+
+    async def look(work: SetWork, connection: AsyncConnection) -> tuple[Key, ...]:
+        found = await RowsWork.look(work, connection)
+        if bench.pending() == 0:
+            looked.append(len(found))
+            bench.database.execute("UPDATE item SET old = -1 WHERE serial = 5")
+        return found
+
+    monkeypatch.setattr(SetWork, "look", look)
+    ran = await bench.run(bench.form(doubling()))
+    assert ran.outcome == "done", ran.result
+    assert looked == [0]
+    assert bench.database.scalar("SELECT old FROM item WHERE serial = 5") == -1
 
 
 async def test_a_row_left_alone_does_not_hide_one_that_arrives(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.database.database import PATIENT
 from datamigrate.doing.failing import show_keys
 from datamigrate.doing.stint import Stint
 from datamigrate.doing.work import Alone
@@ -14,11 +15,6 @@ from datamigrate.words.errors import KeepsComing
 from datamigrate.words.migration import Key
 from datamigrate.words.rows import human_rows
 
-MOST_COMPARED = 100_000
-"""Rows left alone that are read again in the transaction that records the end: of more, SQLite's write lock would be held
-for seconds, and their number must do."""
-
-
 @dataclass(frozen=True, eq=False)
 class Verification:
     """Of one migration, by the worker that has the claim on all of it."""
@@ -26,8 +22,8 @@ class Verification:
     stint: Stint
 
     async def verified(self) -> tuple[Key, ...]:
-        """A fresh look and, when nothing is left, the record of it, in one transaction; else some keys that are
-        pending.
+        """A fresh look, for which nobody who writes has to wait, and the record of it when nothing is left; else some keys that
+        are pending.
 
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
         then none may have been added or changed. Where the application changes them all the time, it is asked twice, and
@@ -83,20 +79,29 @@ class Verification:
 
     async def _recorded_as_done(self, alone: Alone, by_number: bool = False) -> tuple[Key, ...]:
         """Record it, if no rows are pending but those that are left alone, and those in quarantine; else some keys
-        that are."""
-        stint, ledger = self.stint, self.stint.place.ledger
-        async with stint.place.database.writing() as connection:
+        that are. Raises Fenced, when rows have been let out of quarantine meanwhile."""
+        leftover = await self._pending_but(alone, by_number)
+        if not leftover:
+            await self._record(alone)
+        return leftover
+
+    async def _pending_but(self, alone: Alone, by_number: bool) -> tuple[Key, ...]:
+        stint = self.stint
+        async with stint.place.database.looking(PATIENT) as connection:
             await stint.leave_aside(connection)
             leftover = await self._look(connection)
-            if not leftover or await self._are_left_alone(connection, leftover, alone, by_number):
-                await ledger.hold_still(connection, stint.name)
-                stint.effort.quarantined = await self._left_in_quarantine(connection)
-                stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
-                await ledger.checkpoint(connection, stint.mine, 0.0)
-                if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
-                    stint.heed(await ledger.orders(connection, stint.name))
-                return ()
-        return leftover
+            is_all = leftover and await self._are_left_alone(connection, leftover, alone, by_number)
+        return () if is_all else leftover
+
+    async def _record(self, alone: Alone) -> None:
+        stint, ledger = self.stint, self.stint.place.ledger
+        async with stint.place.database.writing() as connection:
+            await ledger.hold_still(connection, stint.name)
+            stint.effort.quarantined = await self._left_in_quarantine(connection)
+            stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
+            await ledger.checkpoint(connection, stint.mine, 0.0)
+            if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
+                stint.heed(await ledger.orders(connection, stint.name))
 
     async def _look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """With what help there is, unless others are to have room."""
@@ -111,7 +116,7 @@ class Verification:
     ) -> bool:
         """Whether those left alone are pending and no other, each as it was when the script was asked."""
         in_line = self.stint.in_line
-        if by_number or not 0 < alone.rows <= MOST_COMPARED:
+        if by_number or not alone.rows:
             return alone.rows > 0 and await in_line.count(connection) == alone.rows
         work = await in_line.only(connection, leftover)
         return await work.left_alone(lambda: nullcontext(connection), ask=False) == alone
