@@ -15,6 +15,7 @@ from datamigrate.words.errors import KeepsComing
 from datamigrate.words.migration import Key
 from datamigrate.words.rows import human_rows
 
+
 @dataclass(frozen=True, eq=False)
 class Verification:
     """Of one migration, by the worker that has the claim on all of it."""
