@@ -47,6 +47,41 @@ async def test_it_may_so_in_a_process_of_its_own(postgres_bench: Bench) -> None:
     bench.assert_done(ROWS)
 
 
+CHANGES_WHAT_IT_READS = """
+item.append_column(sa.column("held", sa.JSON))
+raised = []
+
+@compute_rows(item, pending=pending, reads=[item.c.held, item.c.serial], writes=[item.c.new])
+{kind}def migrate(row):
+    row.held["number"] *= 2
+    if row.serial == {serial} and not raised:
+        raised.append(row.serial)
+        raise {error}
+    return {{"new": row.held["number"]}}
+"""
+
+
+@pytest.mark.parametrize("error", ["OSError", "StopIteration"])
+@pytest.mark.parametrize("kind", ["", "async "], ids=["in turn", "concurrently"])
+async def test_what_a_function_has_changed_before_it_raised_is_read_anew(
+    bench: Bench, kind: str, error: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.doing.compute_work.QUICK", 1.0)
+    bench.table(rows=((i,) for i in range(ROWS)))
+    held = (
+        "json_object('number', old)"
+        if bench.database.dialect == "sqlite"
+        else "json_build_object('number', old)"
+    )
+    bench.database.script(
+        f"ALTER TABLE item ADD COLUMN held JSON; UPDATE item SET held = {held}; DELETE FROM written"
+    )
+    text = HOME + CHANGES_WHAT_IT_READS.format(kind=kind, serial=ROWS // 2, error=error)
+    ran = await bench.run(bench.script(text))
+    assert ran.outcome == "done", ran.result
+    assert bench.wrong() == []
+
+
 # in processes of its own ----------------------------------------------------------------------------------
 
 TWO = with_settings(workers=2)

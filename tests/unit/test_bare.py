@@ -15,6 +15,9 @@ from datamigrate.authoring.bare import LEFT, Bare, bare_function
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.loading import load_script
 from datamigrate.authoring.row import rows_from
+from datamigrate.doing.computing import compute, compute_barely
+from datamigrate.doing.mapping import BREATH, Amiss
+from datamigrate.words.errors import RowFailed
 from unit.samples import HEADER, PENDING, TABLE
 
 READS = (("  Ann ", 1), ("bob", 0), ("", None))
@@ -200,6 +203,57 @@ def test_a_function_that_only_reads_columns_answers_the_same_without_a_row(tmp_p
     for values in READS:
         (row,) = rows_from(form, [values])
         assert answer_of(bare, values) == answer(partial(form.function, row))
+
+
+# what a function makes of a row, when no other one does
+AMISS = {
+    "it raises": "raise ValueError(row.old)",
+    "it ends a loop that it is not in": "raise StopIteration",
+    "it would end the process": "raise SystemExit(3)",
+}
+
+
+async def outcome(form: ComputeRows, rows: int, bare: Bare | None) -> object:
+    """What is to be written, and what is left alone; or what is said."""
+    raw = [(i, f"version {i}", *READS[i % len(READS)]) for i in range(rows)]
+    computing = compute_barely(form, bare, 1, 1, raw) if bare else compute(form, 1, 1, raw, Path("script.py"))
+    try:
+        computed = await computing
+    except RowFailed as error:
+        return error.message, error.hint, error.key
+    return computed.columns, computed.left_alone
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("rows", [1, 2, 3 * BREATH - 1])
+@pytest.mark.parametrize("what", AS_EVER)
+async def test_the_rows_of_a_batch_are_computed_by_it_as_by_the_function_itself(
+    tmp_path: Path, what: str, rows: int
+) -> None:
+    form = form_of(written(tmp_path, AS_EVER[what]))
+    assert await outcome(form, rows, bare_function(form)) == await outcome(form, rows, None)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["", "async "], ids=["function", "coroutine"])
+@pytest.mark.parametrize("what", AMISS)
+async def test_it_has_no_answers_when_something_is_amiss_at_one_row(
+    tmp_path: Path, what: str, kind: str
+) -> None:
+    text = f'{kind}def migrate(row):\n    if row.id is None:\n        {AMISS[what]}\n    return {{"new": row.old}}'
+    form = form_of(written(tmp_path, text))
+    bare = bare_function(form)
+    assert bare is not None
+    await outcome(form, 2, bare)
+    with pytest.raises(Amiss):
+        await outcome(form, 2 * BREATH, bare)
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_its_column_does_not_take_is_told_as_ever(tmp_path: Path) -> None:
+    text = 'def migrate(row):\n    return {"new": row.id if row.id == 0 else row.old}'
+    form = form_of(written(tmp_path, text))
+    assert await outcome(form, 2, bare_function(form)) == await outcome(form, 2, None)
 
 
 @pytest.mark.parametrize("what", NONE)

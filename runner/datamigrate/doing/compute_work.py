@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from datamigrate.authoring.bare import bare_function
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Writer
@@ -16,9 +17,10 @@ from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import slice_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.doing.choosing import Slice
-from datamigrate.doing.computing import Computed, compute
+from datamigrate.doing.computing import Computed, compute, compute_barely
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.failing import in_slice
+from datamigrate.doing.mapping import Amiss
 from datamigrate.doing.rows_work import RowsWork, reach_of
 from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
@@ -34,10 +36,12 @@ PAGE = Pace(rows=2_000, span=200_000)
 @dataclass(eq=False)
 class Manner:
     """What is known by now of a function: whether calling it costs less than what is around it (None before the first
-    batch), and whether it is not to be called from within the database."""
+    batch), whether it is not to be called from within the database, and whether something is amiss when it is called without
+    a row."""
 
     is_quick: bool | None = None
     stays_outside: bool = False
+    is_amiss: bool = False
 
     def learn(self, seconds: float, rows: int) -> None:
         """How long the last batch took."""
@@ -71,9 +75,14 @@ class ComputeWork(RowsWork):
         """A slice's pending rows and what is to be written to them."""
         chosen, rows = await self._read(look, claim, pace)
         with in_slice(chosen.bounds):
-            elsewhere = self.elsewhere if self.manner.is_quick is False else None
-            width = len(self.keyset.names)
-            computed = await compute(self.form, width, len(self._version), rows, self.file, elsewhere)
+            try:
+                computed = await self._computed(rows)
+            except Amiss:
+                # the usual way tells at which row; what was read anew, for a mapping may have been changed
+                self.manner.is_amiss = True
+                async with look() as connection:
+                    rows = await self._rows_in(connection, chosen.bounds)
+                computed = await self._computed(rows)
         self.manner.learn(computed.seconds, computed.asked)
         return Portion(claim, pace, chosen, computed)
 
@@ -127,8 +136,18 @@ class ComputeWork(RowsWork):
     async def _read(self, look: Look, claim: Claim, pace: Pace) -> tuple[Slice, list[Sequence[Any]]]:
         async with look() as connection:
             chosen = await self.choosing.behind(connection, reach_of(claim), pace)
-            query = self._queries.of(chosen.bounds)
-            return chosen, await fetch(connection, query, slice_parameters(chosen.bounds))
+            return chosen, await self._rows_in(connection, chosen.bounds)
+
+    async def _rows_in(self, connection: AsyncConnection, bounds: Bounds) -> list[Sequence[Any]]:
+        return await fetch(connection, self._queries.of(bounds), slice_parameters(bounds))
+
+    async def _computed(self, rows: Sequence[Sequence[Any]]) -> Computed:
+        form, widths, manner = self.form, (len(self.keyset.names), len(self._version)), self.manner
+        bare = bare_function(form) if rows and manner.is_quick and not manner.is_amiss else None
+        if bare is not None:
+            return await compute_barely(form, bare, *widths, rows)
+        elsewhere = self.elsewhere if manner.is_quick is False else None
+        return await compute(form, *widths, rows, self.file, elsewhere)
 
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not len(computed):

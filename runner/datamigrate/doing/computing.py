@@ -1,11 +1,12 @@
 """Calling a script's compute function, and checking what it returns."""
 
-import inspect
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import iscoroutinefunction
+from itertools import compress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,21 +14,20 @@ from typing import Any
 import anyio
 from anyio import lowlevel
 
+from datamigrate.authoring.bare import LEFT, Bare
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
 from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope, taken_back
 from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
-from datamigrate.doing.fitting import KeyOf, of_its_row, values_of, wanted_by
+from datamigrate.doing.fitting import KeyOf, of_its_row, refuse_unfit, values_of, wanted_by
+from datamigrate.doing.mapping import BREATH, mapped
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
 
 _UNANSWERED = object()
 """In the place of an answer that the function has not given."""
-
-BREATH = 200
-"""Rows between two moments in which heartbeats and signals are served, if the function itself never waits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +87,30 @@ async def compute(
     )
 
 
+async def compute_barely(
+    form: ComputeRows, bare: Bare, key_width: int, version_width: int, raw: Sequence[Sequence[Any]]
+) -> Computed:
+    """The same by the bare function, of one row at least. Raises Amiss, and RowFailed for an answer that does not fit its
+    column."""
+    began, columns = time.perf_counter(), list(zip(*raw, strict=True))
+    reads = columns[-len(form.reads) :]
+    answers = await mapped(bare, reads, iscoroutinefunction(form.function))
+    seconds = time.perf_counter() - began
+    start = len(columns) - len(reads)
+    alone = [row for row, answer in zip(raw, answers, strict=True) if answer is LEFT]
+    if alone:
+        done = [answer is not LEFT for answer in answers]
+        columns = [tuple(compress(column, done)) for column in columns]
+        answers = list(compress(answers, done))
+    keys = columns[:key_width]
+    refuse_unfit(wanted_by(form), [answers], lambda i: tuple(column[i] for column in keys))
+    return Computed(
+        (*map(list, columns[: key_width + version_width]), answers),
+        tuple((*row[:key_width], *row[start:]) for row in alone),
+        seconds,
+    )
+
+
 async def _whole_batch(form: ComputeRows, rows: list[Row], file: Path) -> list[Any]:
     try:
         results = await _called(form.function, rows)
@@ -108,7 +132,7 @@ def _one_each(results: Any, rows: list[Row]) -> list[Any]:
 
 
 async def _row_by_row(form: ComputeRows, rows: list[Row], key_of: KeyOf, file: Path) -> list[Any]:
-    if inspect.iscoroutinefunction(form.function):
+    if iscoroutinefunction(form.function):
         return await _concurrently(form, rows, key_of, file)
 
     given_up = Event()
@@ -163,7 +187,7 @@ async def _concurrently(form: ComputeRows, rows: list[Row], key_of: KeyOf, file:
 
 
 async def _called(function: Callable[[Any], Any], rows: list[Row]) -> Any:
-    if inspect.iscoroutinefunction(function):
+    if iscoroutinefunction(function):
         with taken_back():
             return await function(rows)
     return await aside(partial(function, rows))

@@ -67,6 +67,14 @@ def values_of(
         for i, result in enumerate(results):
             _check_names(wanted, result, key_of(i))
         columns = [[result[name] for result in results] for name in wanted]
+    refuse_unfit(wanted, columns, key_of)
+    return columns
+
+
+def refuse_unfit(
+    wanted: Mapping[str, tuple[type, ...]], columns: Sequence[Sequence[Any]], key_of: KeyOf
+) -> None:
+    """Raises RowFailed for a value of which its column does not take the type."""
     for (name, accepted), column in zip(wanted.items(), columns, strict=True):
         if accepted and not all(fits(kind, accepted) for kind in set(map(type, column))):
             i, kind = next((i, type(v)) for i, v in enumerate(column) if not fits(type(v), accepted))
@@ -76,7 +84,6 @@ def values_of(
                 "Convert it in the script.",
                 key_of(i),
             )
-    return columns
 
 
 def _columns_of(names: Collection[str], results: Sequence[Any]) -> list[list[Any]] | None:
