@@ -82,6 +82,25 @@ async def test_what_a_function_has_changed_before_it_raised_is_read_anew(
     assert bench.wrong() == []
 
 
+READS_NOTHING = """
+@compute_rows(item, pending=pending, reads=[], writes=[item.c.new])
+def migrate(row):
+    return {answer}
+"""
+
+
+@pytest.mark.parametrize("answer", ['{"new": 7}', "None"])
+async def test_a_function_may_read_nothing(
+    bench: Bench, answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datamigrate.doing.compute_work.QUICK", 1.0)
+    bench.table(rows=((i,) for i in range(ROWS)))
+    ran = await bench.run(bench.script(HOME + READS_NOTHING.format(answer=answer)))
+    assert ran.outcome == "done", ran.result
+    assert bench.database.rows("SELECT DISTINCT new FROM item") == [(None if answer == "None" else 7,)]
+    assert bench.standing().left_alone == (ROWS if answer == "None" else 0)
+
+
 # in processes of its own ----------------------------------------------------------------------------------
 
 TWO = with_settings(workers=2)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 
 import anyio
@@ -176,6 +178,26 @@ async def test_nobody_who_writes_waits_for_the_last_look(
     assert ran.outcome == "done", ran.result
     assert looked == [0]
     assert bench.database.scalar("SELECT old FROM item WHERE serial = 5") == -1
+
+
+async def test_where_who_reads_keeps_others_from_writing_the_last_look_keeps_the_lock_at_once(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, refused = sqlite_bench, []
+    fill(bench)
+
+    async def look(work: SetWork, connection: AsyncConnection) -> tuple[Key, ...]:
+        if bench.pending() == 0:
+            writer = sqlite3.connect(str(bench.database.engine.url.database), timeout=0)
+            with closing(writer), pytest.raises(sqlite3.OperationalError, match="locked") as caught:
+                writer.execute("BEGIN IMMEDIATE")
+            refused.append(caught.value)
+        return await RowsWork.look(work, connection)
+
+    monkeypatch.setattr(SetWork, "look", look)
+    ran = await bench.run(bench.form(doubling()))
+    assert ran.outcome == "done", ran.result
+    assert len(refused) == 1
 
 
 async def test_a_row_left_alone_does_not_hide_one_that_arrives(bench: Bench) -> None:

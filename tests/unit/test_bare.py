@@ -15,8 +15,8 @@ from datamigrate.authoring.bare import LEFT, Bare, bare_function
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.loading import load_script
 from datamigrate.authoring.row import rows_from
-from datamigrate.doing.computing import compute, compute_barely
-from datamigrate.doing.mapping import BREATH, Amiss
+from datamigrate.doing.computing import compute, computed_from
+from datamigrate.doing.mapping import BREATH, Amiss, mapped
 from datamigrate.words.errors import RowFailed
 from unit.samples import HEADER, PENDING, TABLE
 
@@ -216,9 +216,13 @@ AMISS = {
 async def outcome(form: ComputeRows, rows: int, bare: Bare | None) -> object:
     """What is to be written, and what is left alone; or what is said."""
     raw = [(i, f"version {i}", *READS[i % len(READS)]) for i in range(rows)]
-    computing = compute_barely(form, bare, 1, 1, raw) if bare else compute(form, 1, 1, raw, Path("script.py"))
     try:
-        computed = await computing
+        if bare is None:
+            computed = await compute(form, 1, 1, raw, Path("script.py"))
+        else:
+            columns = list(zip(*raw, strict=True))
+            answers = await mapped(bare, columns[2:], asyncio.iscoroutinefunction(form.function))
+            computed = computed_from(form, 1, 1, columns, answers, 0.0)
     except RowFailed as error:
         return error.message, error.hint, error.key
     return computed.columns, computed.left_alone

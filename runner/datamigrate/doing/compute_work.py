@@ -1,15 +1,17 @@
 """`compute_rows`: a batch is read and computed first, and then written."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from datamigrate.authoring.bare import bare_function
+from datamigrate.authoring.bare import Bare, bare_function
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.database import changes
 from datamigrate.database.dialects.base import RowsToWrite, Writer
@@ -17,10 +19,10 @@ from datamigrate.database.fetching import fetch
 from datamigrate.database.keyset import slice_parameters
 from datamigrate.database.repeated import Repeated
 from datamigrate.doing.choosing import Slice
-from datamigrate.doing.computing import Computed, compute, compute_barely
+from datamigrate.doing.computing import Computed, compute, computed_from
 from datamigrate.doing.elsewhere import Elsewhere
 from datamigrate.doing.failing import in_slice
-from datamigrate.doing.mapping import Amiss
+from datamigrate.doing.mapping import Amiss, mapped
 from datamigrate.doing.rows_work import RowsWork, reach_of
 from datamigrate.doing.work import Alone, Change, Look, Portion
 from datamigrate.thought.pacing import Pace
@@ -74,15 +76,14 @@ class ComputeWork(RowsWork):
     async def computed(self, look: Look, claim: Claim, pace: Pace) -> Portion:
         """A slice's pending rows and what is to be written to them."""
         chosen, rows = await self._read(look, claim, pace)
-        with in_slice(chosen.bounds):
-            try:
-                computed = await self._computed(rows)
-            except Amiss:
-                # the usual way tells at which row; what was read anew, for a mapping may have been changed
-                self.manner.is_amiss = True
-                async with look() as connection:
-                    rows = await self._rows_in(connection, chosen.bounds)
-                computed = await self._computed(rows)
+        try:
+            computed = await self._computed(chosen.bounds, rows)
+        except Amiss:
+            # the usual way tells at which row; of what is read anew, for the function may have changed a mapping
+            self.manner.is_amiss = True
+            async with look() as connection:
+                rows = await self._rows_in(connection, chosen.bounds)
+            computed = await self._computed(chosen.bounds, rows)
         self.manner.learn(computed.seconds, computed.asked)
         return Portion(claim, pace, chosen, computed)
 
@@ -106,7 +107,7 @@ class ComputeWork(RowsWork):
         async with look() as connection:
             upper = await self.find_upper(connection)
         claim, alone = Claim("", 0, 0, NOBODY, upper=upper, exhausted=upper is None), Alone()
-        width, read = len(self.keyset.names), -len(self.form.reads)
+        width, read = len(self.keyset.names), len(self.form.reads)
         while not claim.exhausted:
             if ask:
                 portion = await self.computed(look, claim, PAGE)
@@ -117,7 +118,7 @@ class ComputeWork(RowsWork):
                 chosen, alone = portion.slice, alone.among(portion.computed.left_alone)
             else:
                 chosen, rows = await self._read(look, claim, PAGE)
-                alone = alone.among((*row[:width], *row[read:]) for row in rows)
+                alone = alone.among((*row[:width], *row[len(row) - read :]) for row in rows)
             claim = replace(claim, cursor=chosen.bounds.upper, exhausted=chosen.is_last)
         return alone
 
@@ -141,13 +142,21 @@ class ComputeWork(RowsWork):
     async def _rows_in(self, connection: AsyncConnection, bounds: Bounds) -> list[Sequence[Any]]:
         return await fetch(connection, self._queries.of(bounds), slice_parameters(bounds))
 
-    async def _computed(self, rows: Sequence[Sequence[Any]]) -> Computed:
+    async def _computed(self, bounds: Bounds, rows: Sequence[Sequence[Any]]) -> Computed:
         form, widths, manner = self.form, (len(self.keyset.names), len(self._version)), self.manner
-        bare = bare_function(form) if rows and manner.is_quick and not manner.is_amiss else None
-        if bare is not None:
-            return await compute_barely(form, bare, *widths, rows)
-        elsewhere = self.elsewhere if manner.is_quick is False else None
-        return await compute(form, *widths, rows, self.file, elsewhere)
+        if rows and (bare := self._bare):
+            columns, began = list(zip(*rows, strict=True)), time.perf_counter()
+            answers = await mapped(bare, columns[-len(form.reads) :], iscoroutinefunction(form.function))
+            with in_slice(bounds):
+                return computed_from(form, *widths, columns, answers, time.perf_counter() - began)
+        with in_slice(bounds):
+            elsewhere = self.elsewhere if manner.is_quick is False else None
+            return await compute(form, *widths, rows, self.file, elsewhere)
+
+    @property
+    def _bare(self) -> Bare | None:
+        form, manner = self.form, self.manner
+        return bare_function(form) if form.reads and manner.is_quick and not manner.is_amiss else None
 
     async def _write(self, connection: AsyncConnection, bounds: Bounds, computed: Computed) -> int:
         if not len(computed):

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from anyio import lowlevel
 
-from datamigrate.authoring.bare import LEFT, Bare
+from datamigrate.authoring.bare import LEFT
 from datamigrate.authoring.forms import ComputeRows
 from datamigrate.authoring.row import Row, rows_from
 from datamigrate.database.cancelled import is_asked_for, is_in_cancelled_scope, taken_back
@@ -22,7 +22,7 @@ from datamigrate.doing.aside import aside
 from datamigrate.doing.elsewhere import Elsewhere, ask_elsewhere
 from datamigrate.doing.failing import failed_row, raised_by
 from datamigrate.doing.fitting import KeyOf, of_its_row, refuse_unfit, values_of, wanted_by
-from datamigrate.doing.mapping import BREATH, mapped
+from datamigrate.doing.mapping import BREATH
 from datamigrate.words.errors import BatchFailed
 from datamigrate.words.migration import Key
 
@@ -87,17 +87,18 @@ async def compute(
     )
 
 
-async def compute_barely(
-    form: ComputeRows, bare: Bare, key_width: int, version_width: int, raw: Sequence[Sequence[Any]]
+def computed_from(
+    form: ComputeRows,
+    key_width: int,
+    version_width: int,
+    columns: Sequence[Sequence[Any]],
+    answers: Sequence[Any],
+    seconds: float,
 ) -> Computed:
-    """The same by the bare function, of one row at least. Raises Amiss, and RowFailed for an answer that does not fit its
-    column."""
-    began, columns = time.perf_counter(), list(zip(*raw, strict=True))
-    reads = columns[-len(form.reads) :]
-    answers = await mapped(bare, reads, iscoroutinefunction(form.function))
-    seconds = time.perf_counter() - began
-    start = len(columns) - len(reads)
-    alone = [row for row, answer in zip(raw, answers, strict=True) if answer is LEFT]
+    """What the bare function's `answers` come to, for rows that were read as these columns. Raises RowFailed for one that does
+    not fit its column."""
+    start = len(columns) - len(form.reads)
+    alone = [row for row, answer in zip(zip(*columns, strict=True), answers, strict=True) if answer is LEFT]
     if alone:
         done = [answer is not LEFT for answer in answers]
         columns = [tuple(compress(column, done)) for column in columns]
@@ -105,7 +106,7 @@ async def compute_barely(
     keys = columns[:key_width]
     refuse_unfit(wanted_by(form), [answers], lambda i: tuple(column[i] for column in keys))
     return Computed(
-        (*map(list, columns[: key_width + version_width]), answers),
+        (*map(list, columns[: key_width + version_width]), list(answers)),
         tuple((*row[:key_width], *row[start:]) for row in alone),
         seconds,
     )

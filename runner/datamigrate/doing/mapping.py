@@ -2,6 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Sequence
+from contextvars import copy_context
 from itertools import takewhile
 from threading import Event
 from typing import Any
@@ -14,6 +15,9 @@ from datamigrate.doing.aside import aside
 
 BREATH = 200
 """Rows between two moments in which heartbeats and signals are served, if a function itself never waits."""
+
+SOME = 20
+"""Rows between two moments in which a thread is told that nobody waits for it any more."""
 
 
 class Amiss(Exception):
@@ -28,19 +32,20 @@ async def mapped(bare: Bare, columns: Sequence[Sequence[Any]], on_the_loop: bool
     """
     rows, given_up = len(columns[0]), Event()
 
-    def some(first: int) -> list[Any]:
-        return list(map(bare, *(column[first : first + BREATH] for column in columns)))
+    def some(first: int, most: int) -> list[Any]:
+        return list(map(bare, *(column[first : first + most] for column in columns)))
 
     def in_turn() -> list[Any]:
-        turns = takewhile(lambda _: not given_up.is_set(), range(0, rows, BREATH))
-        return [answer for first in turns for answer in some(first)]
+        turns = takewhile(lambda _: not given_up.is_set(), range(0, rows, SOME))
+        return [answer for first in turns for answer in some(first, SOME)]
 
     answers: list[Any] = []
     try:
         if on_the_loop:
+            context = copy_context()
             for first in range(0, rows, BREATH):
                 await lowlevel.checkpoint()
-                answers += some(first)
+                answers += context.run(some, first, BREATH)
         else:
             # in a thread, so that heartbeats and signals are served
             answers = await aside(in_turn)

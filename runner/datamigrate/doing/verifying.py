@@ -81,28 +81,36 @@ class Verification:
     async def _recorded_as_done(self, alone: Alone, by_number: bool = False) -> tuple[Key, ...]:
         """Record it, if no rows are pending but those that are left alone, and those in quarantine; else some keys
         that are. Raises Fenced, when rows have been let out of quarantine meanwhile."""
-        leftover = await self._pending_but(alone, by_number)
-        if not leftover:
-            await self._record(alone)
+        database, leftover = self.stint.place.database, None
+        async with database.looking(PATIENT) as connection:
+            if await database.dialect.reads_apart(connection):
+                leftover = await self._pending_but(connection, alone, by_number)
+        if leftover:
+            return leftover
+        async with database.writing() as connection:
+            if leftover is None:
+                # who writes waits for who reads anyway: ourselves, too, who have to say that we are alive
+                leftover = await self._pending_but(connection, alone, by_number)
+            if not leftover:
+                await self._record(connection, alone)
         return leftover
 
-    async def _pending_but(self, alone: Alone, by_number: bool) -> tuple[Key, ...]:
-        stint = self.stint
-        async with stint.place.database.looking(PATIENT) as connection:
-            await stint.leave_aside(connection)
-            leftover = await self._look(connection)
-            is_all = leftover and await self._are_left_alone(connection, leftover, alone, by_number)
+    async def _pending_but(
+        self, connection: AsyncConnection, alone: Alone, by_number: bool
+    ) -> tuple[Key, ...]:
+        await self.stint.leave_aside(connection)
+        leftover = await self._look(connection)
+        is_all = leftover and await self._are_left_alone(connection, leftover, alone, by_number)
         return () if is_all else leftover
 
-    async def _record(self, alone: Alone) -> None:
+    async def _record(self, connection: AsyncConnection, alone: Alone) -> None:
         stint, ledger = self.stint, self.stint.place.ledger
-        async with stint.place.database.writing() as connection:
-            await ledger.hold_still(connection, stint.name)
-            stint.effort.quarantined = await self._left_in_quarantine(connection)
-            stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
-            await ledger.checkpoint(connection, stint.mine, 0.0)
-            if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
-                stint.heed(await ledger.orders(connection, stint.name))
+        await ledger.hold_still(connection, stint.name)
+        stint.effort.quarantined = await self._left_in_quarantine(connection)
+        stint.claim = replace(stint.mine, tally=replace(stint.mine.tally, left_alone=alone.rows))
+        await ledger.checkpoint(connection, stint.mine, 0.0)
+        if await ledger.leave(connection, stint.mine, Cause.VERIFIED) in ledger.course.halts:
+            stint.heed(await ledger.orders(connection, stint.name))
 
     async def _look(self, connection: AsyncConnection) -> tuple[Key, ...]:
         """With what help there is, unless others are to have room."""
