@@ -46,14 +46,14 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """What one run showed: seconds of work, of processor time, and of the `changes` alone; bytes of memory at most, `began`
-    by the monotonic clock, and what ours told of its batches."""
+    """What one run showed: seconds of work, of processor time, and of each of the `changes` alone; bytes of memory at most,
+    `began` by the monotonic clock, and what ours told of its batches."""
 
     rows: int
     began: float
     seconds: float
     cpu: float
-    changes: float
+    changes: tuple[float, ...]
     peak: int
     events: tuple[dict[str, Any], ...] = ()
 
@@ -111,7 +111,7 @@ def run(contender: Contender, ground: Ground, rows: int) -> Run:
         facts["began"],
         facts["seconds"],
         facts["cpu"],
-        facts["changes"],
+        tuple(facts["changes"]),
         max(most, facts["peak"]),
         heard,
     )

@@ -10,10 +10,10 @@ CHANGE = "UPDATE people"
 
 
 class Changes:
-    """The `seconds` of every statement that begins with `CHANGE`, and of the commit that follows it."""
+    """In `seconds` how long each took of the statements that begin with `CHANGE`, with the commit that follows it."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds: list[float] = []
         self._began = 0.0
         self._changed: Any = None
         event.listen(Engine, "before_cursor_execute", self._before)
@@ -28,7 +28,7 @@ class Changes:
 
     def _after(self, connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(CHANGE):
-            self.seconds += time.monotonic() - self._began
+            self.seconds.append(time.monotonic() - self._began)
             self._changed = connection.connection.dbapi_connection
 
     def _timed_commit(self) -> Any:
@@ -36,6 +36,7 @@ class Changes:
             began = time.monotonic()
             self._commit(dialect, connection)
             if connection.dbapi_connection is self._changed:
-                self.seconds, self._changed = self.seconds + time.monotonic() - began, None
+                self.seconds[-1] += time.monotonic() - began
+                self._changed = None
 
         return commit

@@ -15,6 +15,9 @@ from datamigrate.words.errors import KeepsComing
 from datamigrate.words.migration import Key
 from datamigrate.words.rows import human_rows
 
+MOST_COMPARED = 100_000
+"""Rows left alone that are read again while a write lock is held: of more, their number must do."""
+
 
 @dataclass(frozen=True, eq=False)
 class Verification:
@@ -90,6 +93,7 @@ class Verification:
         async with database.writing() as connection:
             if leftover is None:
                 # who writes waits for who reads anyway: ourselves, too, who have to say that we are alive
+                by_number = by_number or alone.rows > MOST_COMPARED
                 leftover = await self._pending_but(connection, alone, by_number)
             if not leftover:
                 await self._record(connection, alone)
