@@ -74,10 +74,7 @@ def bench() -> None:
 @jobs_option
 def _races(rows: int, rounds: int, to: Path, dialects: tuple[str, ...], jobs: tuple[str, ...]) -> None:
     """Every way to do each job, side by side."""
-    for dialect in dialects:
-        with ground_on(dialect) as ground:
-            figures = races.race(ground, _named(jobs), field_of, rows, rounds, say)
-            _keep(to, f"races-{dialect}", ground.version(), rounds, figures)
+    _race("races", field_of, rows, rounds, to, dialects, jobs)
 
 
 @bench.command("large")
@@ -88,10 +85,7 @@ def _races(rows: int, rounds: int, to: Path, dialects: tuple[str, ...], jobs: tu
 @jobs_option
 def _large(rows: int, rounds: int, to: Path, dialects: tuple[str, ...], jobs: tuple[str, ...]) -> None:
     """The quick ways on a table that is larger."""
-    for dialect in dialects:
-        with ground_on(dialect) as ground:
-            figures = races.race(ground, _named(jobs), large_field_of, rows, rounds, say)
-            _keep(to, f"large-{dialect}", ground.version(), rounds, figures)
+    _race("large", large_field_of, rows, rounds, to, dialects, jobs)
 
 
 @bench.command("foreground")
@@ -193,6 +187,21 @@ def _report(source: Path, docs: Path) -> None:
     """Write performance.md and its plots from the figures."""
     for file in write_report(source, docs):
         say(f"wrote {file}")
+
+
+def _race(
+    name: str,
+    field: races.Field,
+    rows: int,
+    rounds: int,
+    to: Path,
+    dialects: tuple[str, ...],
+    jobs: tuple[str, ...],
+) -> None:
+    for dialect in dialects:
+        with ground_on(dialect) as ground:
+            figures = races.race(ground, _named(jobs), field, rows, rounds, say)
+            _keep(to, f"{name}-{dialect}", ground.version(), rounds, figures)
 
 
 def _named(names: tuple[str, ...]) -> list[Job]:

@@ -20,7 +20,7 @@ class Changes:
         event.listen(Engine, "after_cursor_execute", self._after)
         # no event tells when a commit is through
         self._commit: Any = DefaultDialect.do_commit
-        DefaultDialect.do_commit = self._timed_commit()  # type: ignore[method-assign]
+        DefaultDialect.do_commit = self._timed_commit()  # type: ignore[method-assign] # it is replaced on purpose
 
     def _before(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(CHANGE):

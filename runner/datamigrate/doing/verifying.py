@@ -26,8 +26,8 @@ class Verification:
     stint: Stint
 
     async def verified(self) -> tuple[Key, ...]:
-        """A fresh look, for which nobody who writes has to wait, and the record of it when nothing is left; else some keys that
-        are pending.
+        """A fresh look, for which nobody who writes has to wait where reading keeps nobody from that anyway, and the record of
+        it when nothing is left; else some keys that are pending.
 
         Rows that the script leaves alone stay pending: it is asked about every one of them once more, and
         then none may have been added or changed. Where the application changes them all the time, it is asked twice, and
